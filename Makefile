@@ -1,0 +1,44 @@
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format bench wheel clean
+
+PYTHON ?= python3
+TORCH  := $(shell grep '^torch==' constraints.txt)
+BIN    := .venv/bin
+READY  := .venv/.installed
+
+help: ## List the targets
+	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
+
+demo: $(READY) ## Make phantoms, train on them for a moment, evaluate, draw: into demo/ (no download of data, no GPU)
+	$(BIN)/heartseg demo --out demo
+
+test: lint ## Check the style and the types, then run every test
+	$(BIN)/python -m pytest
+
+lint: $(READY) ## Check the style and the types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy heartseg
+
+format: $(READY) ## Bring the code into the style that lint asks for
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(READY) ## Measure against the peers: every script in benchmarks/
+	@set -e; for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(BIN)/python "$$script"; done
+
+wheel: $(READY) ## Build the wheel, with the bundles inside, into dist/
+	rm -rf build && $(BIN)/python -m pip wheel --no-deps --wheel-dir dist .
+
+clean: ## Remove the environment and what was built; runs and masks stay
+	rm -rf .venv build dist demo *.egg-info .pytest_cache .mypy_cache .ruff_cache
+
+# torch comes first and by itself: pip then takes the build that its settings point to (a CPU build, say), and
+# nothing after it asks for another. Without such settings a Linux machine gets the CUDA build: gigabytes.
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
+	  { echo "heartseg needs Python 3.11, 3.12 or 3.13; name one: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install -c constraints.txt $(TORCH)
+	$(BIN)/python -m pip install -c constraints.txt -e '.[dev]'
+	@touch $@

@@ -1,0 +1,178 @@
+"""Bundles: where they are, how their configurations compose, and the command line that runs them."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import yaml
+from monai.bundle import ConfigParser, ConfigWorkflow
+
+import heartseg
+from heartseg.errors import InputError, input_error
+
+PACKAGE = Path(heartseg.__file__).parent
+# A checkout keeps the bundles beside the package, a wheel inside it.
+HOMES = (PACKAGE.parent / "bundles", PACKAGE / "bundles")
+NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
+
+
+def bundle_names() -> list[str]:
+    """The bundles that come with heartseg."""
+    return sorted({path.parents[1].name for home in HOMES for path in home.glob("*/configs/inference.yaml")})
+
+
+def find_bundle(name: str | os.PathLike[str]) -> Path:
+    """The folder of a bundle, from its name or its path. Raises InputError with the nearest name there is."""
+    for folder in (*(home / str(name) for home in HOMES), Path(name)):
+        if (folder / "configs" / "inference.yaml").is_file():
+            return folder.resolve()
+    names = bundle_names()
+    near = get_close_matches(str(name), names, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(names) or 'none'}"
+    raise InputError(f"{name}: no such bundle; {hint}")
+
+
+def config_files(bundle: Path, base: str, overlays: Sequence[str] = ()) -> list[str]:
+    """``configs/BASE.yaml`` and its overlays, relative to the bundle. Raises InputError for an unknown overlay."""
+    files = []
+    for name in (base, *overlays):
+        file = f"configs/{name}.yaml"
+        if not (bundle / file).is_file():
+            whole = {"inference", "train", "pose"}
+            known = sorted(path.stem for path in (bundle / "configs").glob("*.yaml") if path.stem not in whole)
+            near = get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(known)}"
+            raise InputError(f"overlay {name}: {bundle.name} has none of this name; {hint}")
+        files.append(file)
+    return files
+
+
+def parse_settings(settings: Sequence[str]) -> dict[str, Any]:
+    """``["epochs=2", "spacing=[2,2,2]"]`` as a mapping: ids and YAML values, ``1e-4`` being a number."""
+    parsed = {}
+    for setting in settings:
+        name, equals, text = setting.partition("=")
+        if not equals or not name.strip():
+            raise InputError(f"--set {setting}: is not ID=VALUE, as in epochs=2")
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError:
+            value = text
+        # YAML 1.1 reads 1e-4 as text.
+        parsed[name.strip().replace("#", "::")] = (
+            float(value) if isinstance(value, str) and NUMBER.fullmatch(value) else value
+        )
+    return parsed
+
+
+@contextmanager
+def inside(bundle: Path) -> Iterator[None]:
+    """Work in the bundle's folder, where macro paths are resolved."""
+    before = Path.cwd()
+    os.chdir(bundle)
+    try:
+        yield
+    finally:
+        os.chdir(before)
+
+
+def compose(
+    bundle: Path, files: Sequence[str], settings: Mapping[str, Any], paths: Mapping[str, Any] | None = None
+) -> ConfigParser:
+    """Base, overlays, settings, in this order, as ``monai.bundle run`` merges them.
+
+    ``settings`` come from a person and must name an id that exists; ``paths`` come from the command's own
+    options and are set as they are. Raises InputError for a broken YAML file and for an unknown id.
+    """
+    parser = ConfigParser()
+    with inside(bundle):
+        try:
+            parser.read_config(list(files))
+        except yaml.YAMLError as error:
+            mark = getattr(error, "problem_mark", None)
+            where = f"{mark.name}:{mark.line + 1}" if mark else ", ".join(files)
+            problem = getattr(error, "problem", None) or "cannot be read"
+            raise InputError(f"{bundle / where}: broken YAML: {problem}; mend this line") from None
+        _known_ids(parser, settings)
+        parser.update({**(paths or {}), **settings})
+        try:
+            parser.parse(True)
+        except (ValueError, KeyError, OSError) as error:
+            raise InputError(f"{bundle.name}: configuration does not resolve: {_first_line(error)}") from error
+    return parser
+
+
+def _known_ids(parser: ConfigParser, settings: Mapping[str, Any]) -> None:
+    for name in settings:
+        if name in parser:
+            continue
+        known = list(_ids(parser.get()))
+        near = get_close_matches(name, known, n=1, cutoff=0.5) or [
+            identity for identity in known if identity.rpartition("::")[2] == name.rpartition("::")[2]
+        ]
+        hint = f"did you mean {near[0]}?" if near else "the knobs stand at the top of the YAML"
+        raise InputError(f"--set {name}: the configuration has no such id; {hint}")
+
+
+def _ids(config: Any, prefix: str = "") -> Iterator[str]:
+    if isinstance(config, dict):
+        for key, value in config.items():
+            if not str(key).startswith("_"):
+                yield f"{prefix}{key}"
+                yield from _ids(value, f"{prefix}{key}::")
+
+
+def command_line(run_id: str, files: Sequence[str], values: Mapping[str, Any]) -> str:
+    """The ``python -m monai.bundle`` line that does the same in the bundle's folder."""
+    listed = files[0] if len(files) == 1 else "[" + ",".join(f"'{file}'" for file in files) + "]"
+    words = ["python", "-m", "monai.bundle", "run", run_id, "--config_file", listed]
+    for name, value in values.items():
+        words += [f"--{name}", str(value)]
+    return shlex.join(words)
+
+
+def run(bundle: Path, run_id: str, files: Sequence[str], values: Mapping[str, Any]) -> None:
+    """What ``python -m monai.bundle run`` does, in this process: initialize, run, finalize.
+
+    Raises InputError where bad input lies beneath an error of the run.
+    """
+    with inside(bundle), readable():
+        workflow = ConfigWorkflow(
+            list(files),
+            meta_file="configs/metadata.json",
+            logging_file="configs/logging.conf",
+            run_id=run_id,
+            **values,
+        )
+        workflow.initialize()
+        workflow.run()
+        workflow.finalize()
+
+
+@contextmanager
+def readable() -> Iterator[None]:
+    """Raise the InputError beneath an error of MONAI instead of the error itself."""
+    try:
+        yield
+    except Exception as error:
+        found = input_error(error)
+        if found is None or found is error:
+            raise
+        raise found from error
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+
+
+def say(text: str) -> None:
+    """One line for the person, on standard error, so that results can be piped."""
+    print(text, file=sys.stderr, flush=True)

@@ -1,0 +1,20 @@
+"""Data: cases and splits, checks, scans, headers that lie, phantoms, downloads."""
+
+from heartseg.data.anatomy import AnatomicalAxesd, RandPosed
+from heartseg.data.cases import find_cases, select_cases, split_cases
+from heartseg.data.download import fetch
+from heartseg.data.runs import new_run
+from heartseg.data.scan import LoadScand, SaveMaskd, list_scans
+
+__all__ = [
+    "AnatomicalAxesd",
+    "LoadScand",
+    "RandPosed",
+    "SaveMaskd",
+    "fetch",
+    "find_cases",
+    "list_scans",
+    "new_run",
+    "select_cases",
+    "split_cases",
+]

@@ -1,0 +1,141 @@
+"""Headers that do not tell the truth: the anatomical axes of a scan, declared or recognised."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+from collections.abc import Hashable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from monai.config import KeysCollection
+from monai.data import MetaTensor
+from monai.transforms import InvertibleTransform, MapTransform, RandomizableTransform
+from monai.transforms.spatial.array import Orientation
+
+from heartseg.errors import InputError
+from heartseg.networks.pose import (
+    POSES,
+    apply_pose,
+    axcodes_pose,
+    centre_cube,
+    load_pose_network,
+    pose_axcodes,
+    pose_probabilities,
+)
+
+logger = logging.getLogger("heartseg")
+
+# A header is believed unless the anatomy says otherwise this clearly.
+CONTRADICTION = 0.9
+
+
+class AnatomicalAxesd(MapTransform, InvertibleTransform):
+    """Give a scan the affine of its anatomy where the header names other axes; undone by the inverse.
+
+    What follows (``Orientationd``, the network) then sees the patient the right way up, while the inverse
+    restores the header's affine, so that the mask lies on the file's own grid.
+
+    Args:
+        keys: images; the first decides for all of them (a label lies as its image does).
+        anatomy: ``"header"`` believes the header. Axis codes such as ``"ASR"`` declare, for a whole data set,
+            what the header's R, A and S really are. ``"auto"`` recognises the pose of each scan: the header is
+            overruled, with a warning that names the file, where another pose has a probability above 0.9.
+        weights: the pose network's weights, for ``"auto"``. Without the file the header is believed.
+
+    The image's meta gains ``anatomy``, what the header's R, A and S are taken for (``"RAS"`` where it is
+    believed), and ``anatomy_probability`` (NaN where nothing was recognised). Raises InputError for an
+    ``anatomy`` that means nothing.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        anatomy: str = "auto",
+        weights: str | os.PathLike[str] | None = None,
+        allow_missing_keys: bool = False,
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.anatomy = anatomy
+        self.weights = Path(weights) if weights else None
+        self.declared: int | None = None
+        if anatomy not in ("auto", "header"):
+            try:
+                self.declared = axcodes_pose(str(anatomy))
+            except ValueError as error:
+                raise InputError(f"anatomy: {error}; use auto, header or such codes") from None
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        d = dict(data)
+        pose, probability = None, math.nan
+        for key in self.key_iterator(d):
+            image = d[key]
+            if pose is None:
+                pose, probability = self._pose(image)
+            header = image.affine.clone()
+            image.meta["anatomy"], image.meta["anatomy_probability"] = pose_axcodes(pose), probability
+            if pose:
+                image.affine = turn(pose) @ header
+            self.push_transform(image, extra_info={"header_affine": header})
+        return d
+
+    def inverse(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        d = dict(data)
+        for key in self.key_iterator(d):
+            header = self.pop_transform(d[key])["extra_info"]["header_affine"]
+            d[key].affine = header
+        return d
+
+    def _pose(self, image: MetaTensor) -> tuple[int, float]:
+        if self.declared is not None:
+            return self.declared, math.nan
+        if self.anatomy == "header" or self.weights is None or not self.weights.is_file():
+            return 0, math.nan
+        canonical = Orientation(axcodes="RAS", labels=None)(image)
+        cube = centre_cube(canonical.as_tensor(), tuple(canonical.pixdim.tolist()))
+        probabilities = pose_probabilities(load_pose_network(self.weights), cube.cpu())
+        best = int(probabilities.argmax())
+        if best == 0 or probabilities[best] < CONTRADICTION:
+            return 0, float(probabilities[0])
+        name = Path(str(image.meta.get("filename_or_obj", "scan"))).name
+        logger.warning(
+            f"{name}: the header contradicts the anatomy: what it calls R, A, S lies {', '.join(pose_axcodes(best))} "
+            f"(probability {probabilities[best]:.2f}); the anatomy is followed, set anatomy: header to forbid it"
+        )
+        return best, float(probabilities[best])
+
+
+def turn(pose: int) -> torch.Tensor:
+    """The 4x4 matrix that takes the world a header speaks of to the anatomical one, for a pose."""
+    order, flips = POSES[pose]
+    matrix = np.eye(4)
+    matrix[:3, :3] = 0
+    for axis, (target, flip) in enumerate(zip(order, flips, strict=True)):
+        matrix[target, axis] = -1 if flip else 1
+    return torch.from_numpy(matrix)
+
+
+def anatomical_affine(affine: np.ndarray, meta: Mapping[str, Any]) -> np.ndarray:
+    """A header's affine (4x4), turned as the meta of an image that passed `AnatomicalAxesd` says."""
+    codes = str(meta.get("anatomy", "RAS"))
+    return np.asarray(turn(axcodes_pose(codes)).numpy() @ affine)
+
+
+class RandPosed(RandomizableTransform, MapTransform):
+    """Turn an RAS image ``[C, x, y, z]`` into one of the 48 poses, and write its number under ``pose_key``."""
+
+    def __init__(self, keys: KeysCollection, pose_key: str = "pose", allow_missing_keys: bool = False) -> None:
+        RandomizableTransform.__init__(self, 1.0)
+        MapTransform.__init__(self, keys, allow_missing_keys)
+        self.pose_key = pose_key
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        d = dict(data)
+        pose = int(self.R.randint(len(POSES)))
+        for key in self.key_iterator(d):
+            d[key] = apply_pose(torch.as_tensor(d[key]), pose).contiguous()
+        d[self.pose_key] = pose
+        return d

@@ -1,0 +1,85 @@
+"""Files that are whole or not there at all, and where they came from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import heartseg
+
+
+@contextmanager
+def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield a temporary name beside ``path``; rename it onto ``path`` when the block ends well, else remove it.
+
+    The suffixes are kept (``mask.nii.gz`` stays a ``.nii.gz``), since writers choose the format by them.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".partial-{os.getpid()}-{path.name}")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        with suppress(FileNotFoundError):
+            temporary.unlink()
+
+
+def write_json(path: str | os.PathLike[str], content: Any) -> None:
+    """Write JSON that any reader accepts: NaN and infinity are refused rather than written."""
+    with atomic(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def sha256(path: str | os.PathLike[str]) -> str:
+    """Hex digest of a file, read in pieces."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@lru_cache(maxsize=1)
+def commit() -> str | None:
+    """The commit of the checkout that heartseg runs from, with ``-dirty`` for local changes; None if installed."""
+    root = Path(heartseg.__file__).parents[1]
+    if not (root / ".git").exists():
+        return None
+    with suppress(OSError, subprocess.SubprocessError):
+        call = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
+        return subprocess.run(call, capture_output=True, text=True, check=True, timeout=10).stdout.strip() or None
+    return None
+
+
+def provenance(weights: str | os.PathLike[str] | None = None) -> dict[str, Any]:
+    """What every result carries: the version, the commit if there is one, and the hash of the weights."""
+    import monai
+    import torch
+
+    found = weights is not None and Path(weights).is_file()
+    return {
+        "heartseg": heartseg.__version__,
+        "commit": commit(),
+        "monai": monai.__version__,
+        "torch": torch.__version__,
+        "weights": {"file": Path(weights).name, "sha256": sha256(weights)} if found and weights else None,
+    }
+
+
+def cases_file(weights: str | os.PathLike[str]) -> Path:
+    """Where the cases that weights were trained and validated on are listed: ``model.json`` beside ``model.pt``."""
+    return Path(weights).with_suffix(".json")
+
+
+def read_cases_of(weights: str | os.PathLike[str]) -> dict[str, list[str]]:
+    """The ids under ``train`` and ``val`` beside weights; empty where nobody wrote them down."""
+    try:
+        content = json.loads(cases_file(weights).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}

@@ -1,0 +1,200 @@
+"""How a data set lies on disk: the Medical Segmentation Decathlon's layout (https://arxiv.org/abs/1902.09063).
+
+``imagesTr/``, ``labelsTr/`` and ``imagesTs/`` hold one NIfTI file per case; "training" and "test" in a
+``dataset.json`` are honoured. A plain folder of images is accepted where no labels are needed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NotRequired, TypedDict
+
+from monai.data import load_decathlon_datalist
+
+from heartseg.errors import InputError
+
+SUFFIXES = (".nii.gz", ".nii")
+MISSING = "there is no such file"
+LAYOUT = "expected imagesTr/ and labelsTr/ with one .nii or .nii.gz file of the same name per case"
+
+
+class Case(TypedDict):
+    """One image and, where there is one, its label. Frames of one patient share ``patient``."""
+
+    id: str
+    patient: str
+    image: str
+    label: NotRequired[str]
+
+
+@dataclass(frozen=True)
+class Part:
+    """The training or the test half of a data set, sorted by id.
+
+    ``faults`` spoil any use of it (an id twice, a listed file that is missing), ``unpaired`` only training
+    (an image without label where others have one, a label without image). Each is one line: file and fault.
+    """
+
+    cases: list[Case] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+    unpaired: list[str] = field(default_factory=list)
+
+
+def case_id(path: str | os.PathLike[str]) -> str | None:
+    """File name without ``.nii`` or ``.nii.gz``; None for other files and hidden ones (``._*`` of a Mac)."""
+    name = Path(path).name
+    suffix = next((suffix for suffix in SUFFIXES if name.endswith(suffix)), None)
+    return name.removesuffix(suffix) if suffix and not name.startswith(".") else None
+
+
+def patient_of(identity: str) -> str:
+    """Patient of a case: ``patient002_frame01`` and ``patient002_frame02`` are both ``patient002``."""
+    return re.sub(r"_frame\d+$", "", identity)
+
+
+def read_properties(dataset_dir: str | os.PathLike[str]) -> dict[str, Any]:
+    """Content of ``dataset.json``, empty if there is none. Raises InputError if it is not a JSON object."""
+    path = Path(dataset_dir) / "dataset.json"
+    if not path.is_file():
+        return {}
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read as JSON ({flat(error)}); mend or remove it") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: holds a {type(content).__name__}, not an object; mend or remove it")
+    return content
+
+
+def declared_labels(dataset_dir: str | os.PathLike[str]) -> dict[int, str] | None:
+    """Labels of ``dataset.json`` as {value: name}, None if it has none.
+
+    The Decathlon writes ``{"1": name}``, nnU-Net ``{name: 1}`` or ``{name: [1, 2]}``.
+    """
+    entries = read_properties(dataset_dir).get("labels")
+    if not entries:
+        return None
+    found: dict[int, str] = {}
+    try:
+        for key, value in entries.items():
+            if str(key).isdecimal():
+                found[int(key)] = str(value)
+            elif isinstance(value, list):
+                found.update({int(item): found.get(int(item), str(key)) for item in value})
+            else:
+                found[int(value)] = str(key)
+    except (AttributeError, TypeError, ValueError) as error:
+        path = Path(dataset_dir) / "dataset.json"
+        remedy = 'write {"0": "background", "1": "name"}'
+        raise InputError(f'{path}: "labels" cannot be read; {remedy}') from error
+    return found
+
+
+def scan(dataset_dir: str | os.PathLike[str]) -> tuple[Part, Part]:
+    """Training and test part of a data set, with all that is wrong with their lists.
+
+    Raises InputError only if the folder or its ``dataset.json`` cannot be read.
+    """
+    folder = Path(dataset_dir)
+    if not folder.is_dir():
+        what = "is a file, not a folder" if folder.exists() else "there is no such folder"
+        raise InputError(f"{folder}: {what}; give the folder of a data set ({LAYOUT})")
+    properties = read_properties(folder)
+    training = _listed(folder, properties, "training")
+    if training is None:
+        training = _paired(folder / "imagesTr", folder / "labelsTr")
+    test = _listed(folder, properties, "test")
+    if test is None:
+        layout = any((folder / name).is_dir() for name in ("imagesTr", "labelsTr", "imagesTs"))
+        test = _paired(folder / "imagesTs" if layout or training.cases else folder)
+    return training, test
+
+
+def _listed(folder: Path, properties: dict[str, Any], key: str) -> Part | None:
+    """The part that ``dataset.json`` lists under ``key``; None without such a list (nnU-Net writes none)."""
+    if key not in properties:
+        return None
+    path = folder / "dataset.json"
+    entries = properties[key]
+    try:
+        # MONAI fails on an empty test list
+        entries = load_decathlon_datalist(path, data_list_key=key) if entries else []
+        pairs = [(entry["image"], entry.get("label")) for entry in entries]
+        wrong = next((name for pair in pairs for name in pair if not isinstance(name, str | None)), None)
+        if wrong is not None or any(image is None for image, _ in pairs):
+            raise TypeError(f"{wrong!r} is not one file name")
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        remedy = 'write {"image": "./imagesTr/x.nii.gz", "label": "./labelsTr/x.nii.gz"} per case'
+        fault = f'"{key}" has an entry that is not a case ({flat(error)})'
+        raise InputError(f"{path}: {fault}; {remedy}") from error
+    # the Decathlon's own lists are clean, but some repacked ones name the Mac's ._ files too
+    return _part([(image, label) for image, label in pairs if not Path(image).name.startswith("._")])
+
+
+def _paired(images: Path, labels: Path | None = None) -> Part:
+    """Pair the files of two folders by name; image ``x_0000`` (as nnU-Net has it) also fits label ``x``."""
+    by_id: dict[str, str] = {}
+    twice: list[str] = []
+    for path in _volumes(labels):
+        identity = str(case_id(path))
+        if identity in by_id:
+            twice.append(_twice(path, by_id[identity]))
+        else:
+            by_id[identity] = path
+    paths = _volumes(images)
+    names = {case_id(path) for path in paths}
+    pairs: list[tuple[str, str | None]] = []
+    used: set[str] = set()
+    for path in paths:
+        stem = str(case_id(path))
+        base = stem.removesuffix("_0000")
+        name = base if stem not in by_id and base not in names and base in by_id else stem
+        pairs.append((path, by_id.get(name)))
+        used.add(name)
+    part = _part(pairs)
+    stray = [f"{path}: there is no image of this label" for name, path in by_id.items() if name not in used]
+    return Part(part.cases, twice + part.faults, part.unpaired + stray)
+
+
+def _part(pairs: Iterable[tuple[str, str | None]]) -> Part:
+    """Name the cases, sort them, and note repeated ids, missing files and missing labels."""
+    found: dict[str, Case] = {}
+    faults: list[str] = []
+    for image, label in pairs:
+        identity = case_id(image) or Path(image).name
+        if label is not None and identity == f"{case_id(label)}_0000":
+            identity = str(case_id(label))
+        case = Case(id=identity, patient=patient_of(identity), image=image)
+        if label is not None:
+            case["label"] = label
+        if identity in found:
+            faults.append(_twice(image, found[identity]["image"]))
+            continue
+        missing = [path for path in (image, label) if path and not os.path.isfile(path)]
+        faults += [f"{path}: {MISSING}" for path in missing]
+        found[identity] = case
+    cases = [found[identity] for identity in sorted(found)]
+    bare = [case["image"] for case in cases if "label" not in case]
+    partly = 0 < len(bare) < len(cases)
+    return Part(cases, faults, [f"{image}: has no label, other images have" for image in bare if partly])
+
+
+def _volumes(folder: Path | None) -> list[str]:
+    """NIfTI files of a folder. A broken link counts, so that it is reported and not passed over."""
+    if folder is None or not folder.is_dir():
+        return []
+    return [str(path) for path in sorted(folder.iterdir()) if case_id(path) and not path.is_dir()]
+
+
+def _twice(path: str, other: str) -> str:
+    return f"{path}: its id is also that of {Path(other).name}"
+
+
+def flat(error: Exception) -> str:
+    """The text of an error on one line."""
+    return " ".join(str(error).split()) or type(error).__name__

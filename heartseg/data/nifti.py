@@ -1,0 +1,200 @@
+"""Reading NIfTI files that may be damaged: a whole volume, or one line that says what is wrong."""
+
+from __future__ import annotations
+
+import gzip
+import os
+from collections.abc import Collection, Iterable
+from itertools import product
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from nibabel.affines import apply_affine, voxel_sizes
+from nibabel.imageglobals import logger as nibabel_logger
+
+from heartseg.data.layout import case_id, flat
+from heartseg.errors import InputError
+
+NIFTI1_SIZE = ((348).to_bytes(4, "little"), (348).to_bytes(4, "big"))  # how a header starts
+NIFTI2_SIZE = ((540).to_bytes(4, "little"), (540).to_bytes(4, "big"))
+MAX_VOXELS = 2**30  # 1024^3: far beyond any heart scan, still readable on a workstation
+DEFLATE_RATIO = 1032  # zlib's largest possible compression: a header that promises more than this is lying
+GRID_TOLERANCE = 1e-3  # mm; above what float32 headers lose, far below a voxel
+CONVERT = "convert it to NIfTI (DICOM: dcm2niix)"
+
+
+def read_nifti(path: str | os.PathLike[str], data: bool = True) -> tuple[nib.Nifti1Image, Any]:
+    """Open a single-file NIfTI-1 or NIfTI-2 volume (https://nifti.nimh.nih.gov).
+
+    The header is judged before anything is allocated, and the file is read once, to its end.
+
+    Returns:
+        The image as nibabel loads it (voxels on disk), its scaled voxels [x, y, z] (None without ``data``).
+
+    Raises:
+        InputError: whatever keeps the file from being read as a 3D volume of numbers.
+    """
+    name = str(path)
+    if not os.path.exists(name):
+        raise InputError(f"{name}: there is no such file; check the path")
+    if os.path.isdir(name):
+        raise InputError(f"{name}: is a folder, not a NIfTI file; {CONVERT}")
+    if case_id(name) is None:
+        raise InputError(f"{name}: is not named .nii or .nii.gz; {CONVERT}")
+    level = nibabel_logger.level
+    try:
+        packed = _is_gzip(name)
+        with gzip.open(name) if packed else open(name, "rb") as file:
+            header = _header(file, name)
+            _check_header(header, name, packed)
+            voxels = header.data_from_fileobj(file) if data else None
+            # nibabel stops at the last voxel; only the end of the gzip stream proves that it is undamaged
+            while packed and data and file.read(2**20):
+                pass
+        nibabel_logger.setLevel("CRITICAL")  # nibabel prints about trifles that it repairs
+        image: Any = nib.load(name)
+        check_grid(image.shape, image.affine, name)  # again, since a repair can change the affine
+        return image, voxels
+    except InputError:
+        raise
+    except Exception as error:  # a damaged file makes nibabel, gzip and NumPy raise nearly anything
+        reason = getattr(error, "strerror", None) or flat(error)
+        raise InputError(f"{name}: cannot be read ({reason}); copy or export it again") from error
+    finally:
+        nibabel_logger.setLevel(level)
+
+
+def _is_gzip(name: str) -> bool:
+    with open(name, "rb") as file:
+        start = file.read(4)
+    if not start:
+        raise InputError(f"{name}: is empty; copy or export it again")
+    packed = start[:2] == b"\x1f\x8b"
+    if packed != name.endswith(".gz") and (packed or start in NIFTI1_SIZE + NIFTI2_SIZE):
+        is_, suffix = ("gzip-compressed", ".nii.gz") if packed else ("not compressed", ".nii")
+        raise InputError(f"{name}: is {is_}; rename it to {suffix}")
+    if not packed and name.endswith(".gz"):
+        raise InputError(f"{name}: is neither gzip nor NIfTI (it starts with {start!r}); {CONVERT}")
+    return packed
+
+
+def _header(file: Any, name: str) -> Any:
+    """The header as it stands: nibabel's own loading would mend it, and turn a spacing of 0 into 1."""
+    block = file.read(348)
+    header: Any = nib.Nifti1Header
+    magic = block[344:348]
+    if block[:4] in NIFTI2_SIZE:
+        block += file.read(540 - 348)
+        header, magic = nib.Nifti2Header, block[4:8]
+    if len(block) < header.template_dtype.itemsize or magic not in (b"n+1\0", b"n+2\0"):
+        raise InputError(f"{name}: is not a single-file NIfTI (no n+1 or n+2 in its header); {CONVERT}")
+    return header(block, check=False)
+
+
+def _check_header(header: Any, name: str, packed: bool) -> None:
+    shape = header.get_data_shape()
+    if not 0 <= int(header["dim"][0]) <= 7:
+        raise InputError(f"{name}: the header claims {header['dim'][0]} axes; copy or export it again")
+    check_grid(shape, np.eye(4), name)
+    pixdim = header["pixdim"][1:4]
+    if not np.isfinite(pixdim).all() or not pixdim.all():
+        raise InputError(f"{name}: the voxel spacing is {by(pixdim)} mm; set pixdim to the true one")
+    check_grid(shape, header.get_best_affine(), name)
+    try:
+        dtype = header.get_data_dtype()
+    except KeyError:
+        raise InputError(f"{name}: {header['datatype']} is no voxel type; copy or export it again") from None
+    if dtype.kind not in "iuf":
+        raise InputError(f"{name}: holds {dtype} voxels (colour or complex); save one grey value per voxel")
+    offset = float(header["vox_offset"])
+    if not header.single_vox_offset <= offset < 2**31:
+        raise InputError(f"{name}: the header puts the voxels at byte {offset:g}; copy or export it again")
+    count = int(np.prod([int(length) for length in shape], dtype=object))
+    needed, there = offset + count * dtype.itemsize, os.path.getsize(name)
+    if needed > there * (DEFLATE_RATIO if packed else 1):
+        claim = f"{by(shape)} voxels need {needed:.0f} bytes, the file has {there}"
+        raise InputError(f"{name}: {claim}; copy or export it again")
+    if count > MAX_VOXELS:
+        raise InputError(f"{name}: {by(shape)} voxels are too many; crop or resample below {MAX_VOXELS}")
+
+
+def check_grid(shape: tuple[int, ...], affine: Any, name: str) -> None:
+    """Refuse a grid that is not 3D or whose affine (voxel indices to mm, 4x4) is singular or not finite."""
+    if len(shape) == 4 and shape[3] == 1:
+        raise InputError(f"{name}: has a fourth axis of length 1; drop it (nibabel.funcs.squeeze_image)")
+    if len(shape) > 3:
+        raise InputError(f"{name}: is {len(shape)}D ({by(shape)}), not 3D; split it, one file per frame")
+    if len(shape) < 3:
+        raise InputError(f"{name}: is {len(shape)}D ({by(shape)}), not 3D; stack the slices into one volume")
+    if min(shape) < 1:
+        raise InputError(f"{name}: has an axis without voxels ({by(shape)}); export it again")
+    matrix = np.asarray(affine, dtype=float)[:3]
+    if not np.isfinite(matrix).all():
+        raise InputError(f"{name}: the affine holds NaN or infinity; set it from the scanner's geometry")
+    with np.errstate(over="ignore"):  # a damaged header may hold 1e300: infinite, hence singular below
+        spacing = voxel_sizes(np.vstack([matrix, [0, 0, 0, 1]]))
+    # volume of the axes' unit vectors: 1 at right angles, 0.87 for a gantry tilt of 30 degrees
+    if not spacing.all() or abs(np.linalg.det(matrix[:, :3] / spacing)) < 1e-3:
+        raise InputError(f"{name}: the affine is singular; set it from the scanner's geometry")
+
+
+def check_voxels(voxels: np.ndarray, name: str) -> None:
+    """Refuse voxels that are NaN or infinite, or an image that shows nothing."""
+    _check_finite(voxels, name)
+    if voxels.min() == voxels.max():
+        raise InputError(f"{name}: every voxel is {voxels.flat[0]}; the image shows nothing, export it again")
+
+
+def check_same_grid(image: Any, label: Any, name: str) -> None:
+    """Refuse a label whose shape differs from the image's or whose corners lie over 1e-3 mm elsewhere."""
+    if image.shape != label.shape:
+        raise InputError(
+            f"{name}: has {by(label.shape)} voxels, its image {by(image.shape)}; resample it onto the image"
+        )
+    corners = np.array(list(product(*((0, length - 1) for length in image.shape))))
+    shift = apply_affine(image.affine, corners) - apply_affine(label.affine, corners)
+    distance = float(np.linalg.norm(shift, axis=1).max())
+    if distance > GRID_TOLERANCE:
+        raise InputError(
+            f"{name}: lies up to {distance:.3g} mm away from its image; resample it onto the image, "
+            "or copy the image's affine if the voxels do match"
+        )
+
+
+def count_labels(voxels: np.ndarray, labels: Collection[int] | None, name: str) -> dict[int, int]:
+    """Voxels of each foreground value of a label map. Raises InputError as `check_label`."""
+    _check_finite(voxels, name)
+    if voxels.dtype.kind == "f" and not (fractional := voxels == np.rint(voxels)).all():
+        value = voxels[~fractional].flat[0]
+        raise InputError(f"{name}: holds {value:g}, not a whole number; resample with nearest neighbour")
+    low, high = int(voxels.min()), int(voxels.max())
+    if low >= 0 and high < 2**16:  # counting is many times faster than the sort of np.unique
+        counts = np.bincount(voxels.ravel(order="K").astype(np.uint16, copy=False))
+        found = {int(value): int(counts[value]) for value in np.flatnonzero(counts)}
+    else:
+        values, counts = np.unique(voxels, return_counts=True)
+        found = {int(value): int(count) for value, count in zip(values, counts, strict=True)}
+    wrong = [value for value in found if value < 0 or (labels is not None and value and value not in labels)]
+    if wrong:
+        allowed = "whole numbers from 0 up" if labels is None else listed(sorted({0, *labels}))
+        raise InputError(f"{name}: holds the label {listed(wrong)}; allowed: {allowed}; map or declare it")
+    found.pop(0, None)
+    if not found:
+        raise InputError(f"{name}: is empty, every voxel is background; draw the label or leave the case out")
+    return found
+
+
+def _check_finite(voxels: np.ndarray, name: str) -> None:
+    if voxels.dtype.kind == "f" and (bad := voxels.size - int(np.count_nonzero(np.isfinite(voxels)))):
+        raise InputError(f"{name}: {bad} voxels are NaN or infinite; set them to a number")
+
+
+def by(values: Iterable[float]) -> str:
+    """Lengths as text: ``320 x 320 x 90``."""
+    return " x ".join(f"{float(value):.6g}" for value in values)
+
+
+def listed(values: list[int]) -> str:
+    """The first few values as text: ``1, 2, 255``."""
+    return ", ".join(str(value) for value in values[:8]) + (", ..." if len(values) > 8 else "")

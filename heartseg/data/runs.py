@@ -1,0 +1,29 @@
+"""The folder of a training run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from heartseg.data.files import cases_file, provenance, write_json
+from heartseg.data.layout import Case
+from heartseg.errors import InputError
+
+
+def new_run(output_dir: str | os.PathLike[str], train: Sequence[Case], val: Sequence[Case]) -> None:
+    """Make the folder of a run and note beside its weights which cases train and which validate.
+
+    Raises InputError where the folder holds a run already: nothing is overwritten.
+    """
+    folder = Path(output_dir)
+    held = [name for name in ("model.pt", "checkpoint.pt", "training_metrics.json") if (folder / name).exists()]
+    if held:
+        raise InputError(f"{folder}: holds a run already ({', '.join(held)}); name another output folder")
+    try:
+        write_json(
+            cases_file(folder / "model.pt"),
+            {"train": [case["id"] for case in train], "val": [case["id"] for case in val], **provenance()},
+        )
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be written ({error.strerror}); name another output folder") from None

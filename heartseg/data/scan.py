@@ -1,0 +1,171 @@
+"""Scans in and masks out, each on its own grid."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Collection, Hashable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import torch
+from monai.config import KeysCollection
+from monai.data import MetaTensor
+from monai.transforms import MapTransform
+
+from heartseg.data.cases import find_cases
+from heartseg.data.files import atomic
+from heartseg.data.nifti import check_grid, check_same_grid, check_voxels, count_labels, read_nifti
+from heartseg.errors import InputError
+
+logger = logging.getLogger("heartseg")
+SUFFIXES = (".nii.gz", ".nii")
+
+
+class LoadScand(MapTransform):
+    """Read NIfTI scans into MetaTensors ``[1, x, y, z]`` (float32), checked; each file is read once.
+
+    Args:
+        keys: what to load. A value may be a path, a nibabel image or a MetaTensor ``[x, y, z]`` or
+            ``[1, x, y, z]``.
+        reference: the key of the scan itself, if possible the first; every other key is a label map and must
+            lie on its grid.
+        labels: values that a label map may hold beside 0; None for any whole number.
+
+    Raises InputError, one line that names the file, for whatever cannot be segmented or learned from.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        reference: str = "image",
+        labels: Collection[int] | None = None,
+        allow_missing_keys: bool = False,
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.reference = reference
+        self.labels = None if labels is None else list(labels)
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        d = dict(data)
+        for key in self.key_iterator(d):
+            image, voxels, name = read_scan(d[key])
+            if key == self.reference:
+                check_voxels(voxels, name)
+            else:
+                count_labels(voxels, self.labels, name)
+                scan = d.get(self.reference)
+                if isinstance(scan, MetaTensor):  # perhaps resampled since: the grid it was read on is in its meta
+                    check_same_grid(_grid(scan), image, name)
+            d[key] = to_tensor(image, voxels, name)
+        return d
+
+
+def read_scan(source: Any) -> tuple[Any, np.ndarray, str]:
+    """A scan as a nibabel image, its voxels ``[x, y, z]`` and its name. InputError where it is not a 3D volume."""
+    if isinstance(source, str | os.PathLike):
+        image, voxels = read_nifti(source)
+        return image, voxels, str(source)
+    if isinstance(source, MetaTensor):
+        voxels = source.as_tensor().detach().cpu().numpy()
+        voxels = voxels[0] if voxels.ndim == 4 and voxels.shape[0] == 1 else voxels
+        image = nib.Nifti1Image(voxels.astype(np.float32), source.affine.cpu().numpy())
+        name = str(source.meta.get("filename_or_obj") or "the image")
+    elif isinstance(source, nib.spatialimages.SpatialImage):
+        image, voxels, name = source, np.asanyarray(source.dataobj), source.get_filename() or "the image"
+    else:
+        raise InputError(f"{type(source).__name__}: is no scan; give a path, a nibabel image or a MetaTensor")
+    check_grid(image.shape, image.affine, name)
+    return image, voxels, name
+
+
+def to_tensor(image: Any, voxels: np.ndarray, name: str) -> MetaTensor:
+    """Voxels as a MetaTensor ``[1, x, y, z]`` that knows its file and the grid it was read on."""
+    # Byte order and integer widths that torch lacks end here.
+    tensor = torch.from_numpy(np.ascontiguousarray(voxels, dtype=np.float32))[None]
+    affine = torch.as_tensor(np.asarray(image.affine, dtype=np.float64))
+    meta = {"filename_or_obj": name, "original_affine": affine.clone(), "spatial_shape": np.array(image.shape)}
+    return MetaTensor(tensor, affine=affine, meta=meta)
+
+
+class SaveMaskd(MapTransform):
+    """Write masks as ``output_dir/<scan's name>.nii.gz`` (uint8) with the geometry of the scan's own header.
+
+    Shape, affine, orientation codes and units come from the file that was segmented, so any viewer lays the
+    mask over it. The file appears whole or not at all. Raises InputError where the mask's grid is another.
+    """
+
+    def __init__(self, keys: KeysCollection, output_dir: str | os.PathLike[str], image_key: str = "image") -> None:
+        super().__init__(keys)
+        self.output_dir = Path(output_dir)
+        self.image_key = image_key
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        d = dict(data)
+        for key in self.key_iterator(d):
+            source = str(d[self.image_key].meta["filename_or_obj"])
+            target = mask_path(source, self.output_dir)
+            image, _ = read_nifti(source, data=False)
+            with atomic(target) as temporary:
+                nib.save(mask_image(d[key], image), temporary)
+        return d
+
+
+def mask_image(mask: torch.Tensor, like: Any) -> nib.Nifti1Image:
+    """A mask ``[1, x, y, z]`` as a NIfTI image (uint8) on the grid of the image ``like``: affine, codes and units."""
+    array = np.asarray(torch.as_tensor(mask).detach().cpu()[0].numpy(), dtype=np.uint8)
+    if array.shape != tuple(like.shape):
+        raise InputError(f"{like.get_filename()}: its mask has the shape {array.shape}, not {tuple(like.shape)}")
+    image = nib.Nifti1Image(array, like.affine)
+    if isinstance(like, nib.Nifti1Image):
+        header = like.header
+        image.set_qform(header.get_qform(), int(header["qform_code"]))
+        image.set_sform(like.affine, int(header["sform_code"]) or int(header["qform_code"]) or 1)
+        image.header.set_xyzt_units(*header.get_xyzt_units())
+    return image
+
+
+def mask_path(scan: str | os.PathLike[str], output_dir: str | os.PathLike[str]) -> Path:
+    """Where the mask of a scan goes: ``output_dir/<input name>.nii.gz``."""
+    name = Path(scan).name
+    stem = next((name[: -len(suffix)] for suffix in SUFFIXES if name.lower().endswith(suffix)), name)
+    return Path(output_dir) / f"{stem}.nii.gz"
+
+
+def list_scans(
+    inputs: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    skip_done: str | os.PathLike[str] | None = None,
+) -> list[dict[str, str]]:
+    """Scans to segment, as ``{"image": path}``, from files and folders.
+
+    A folder gives its NIfTI files, or those of its ``imagesTs`` or, without one, ``imagesTr``. With
+    ``skip_done``, scans that have a mask in that folder are left out and counted in the log. Raises
+    InputError for a missing input, an empty folder, and two inputs whose masks would have one name.
+    """
+    inputs = [inputs] if isinstance(inputs, str | os.PathLike) else list(inputs)
+    scans: list[str] = []
+    for entry in map(Path, inputs):
+        if entry.is_dir():
+            tests = (entry / "imagesTs").is_dir()
+            scans += [case["image"] for case in find_cases(entry, labelled=False if tests else None)]
+        else:
+            scans.append(str(entry))
+    targets: dict[Path, str] = {}
+    for scan in scans:
+        target = mask_path(scan, skip_done or ".")
+        if target in targets and targets[target] != scan:
+            raise InputError(f"{scan}: its mask would replace that of {targets[target]}; segment them into two folders")
+        targets[target] = scan
+    todo = [scan for target, scan in targets.items() if skip_done is None or not target.exists()]
+    if len(todo) < len(targets):
+        logger.warning(f"{len(targets) - len(todo)} of {len(targets)} scans have a mask already and are skipped")
+    return [{"image": scan} for scan in todo]
+
+
+def _grid(scan: MetaTensor) -> nib.Nifti1Image:
+    """The grid that a scan was read on, without its voxels."""
+    affine = torch.as_tensor(scan.meta.get("original_affine", scan.affine)).cpu().numpy()
+    shape = tuple(int(n) for n in scan.meta.get("spatial_shape", scan.shape[1:]))
+    return nib.Nifti1Image(np.broadcast_to(np.uint8(0), shape), affine)

@@ -1,0 +1,7 @@
+"""What an engine does at an event, beyond MONAI's own handlers."""
+
+from heartseg.handlers.cases import CaseMetrics
+from heartseg.handlers.summary import machine_line
+from heartseg.handlers.tensorboard import TensorBoardRun
+
+__all__ = ["CaseMetrics", "TensorBoardRun", "machine_line"]

@@ -1,0 +1,138 @@
+"""An engine's handler that judges every case on its own grid and writes the result files."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from ignite.engine import Engine, Events
+from rich.console import Console
+from rich.table import Table
+
+from heartseg.data.files import atomic, provenance, read_cases_of, write_json
+from heartseg.metrics.cases import METRICS, case_metrics, mean_metrics
+
+
+class CaseMetrics:
+    """Collect the metrics of each case of an evaluation and write ``evaluation_results.json`` and ``.csv``.
+
+    Attach it to an evaluator whose postprocessing brings ``pred`` back to the scan's grid, with the untouched
+    truth under ``label``. Distances use the spacing of the case's own affine. Cases that the weights were
+    trained on (listed beside the weights, see `heartseg.data.files.read_cases_of`) are marked ``seen`` and
+    averaged apart: the means stand for unseen cases wherever there is one.
+
+    Args:
+        output_dir: where the files go.
+        classes: name and label value of each foreground class.
+        weights: the weights that are judged; for ``seen`` and the provenance.
+        tolerance: mm, of the normalised surface Dice.
+        settings: whatever else should stand in the provenance, such as the configuration.
+    """
+
+    def __init__(
+        self,
+        output_dir: str | os.PathLike[str],
+        classes: Mapping[str, int],
+        weights: str | os.PathLike[str] | None = None,
+        tolerance: float = 2.0,
+        settings: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.output_dir = Path(output_dir)
+        self.classes = dict(classes)
+        self.weights = weights
+        self.tolerance = tolerance
+        self.settings = dict(settings or {})
+        self.cases: list[dict[str, Any]] = []
+        self.seen: Collection[str] = ()
+
+    def attach(self, engine: Engine) -> None:
+        """Register with an evaluator."""
+        engine.add_event_handler(Events.STARTED, self._start)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self._collect)
+        engine.add_event_handler(Events.COMPLETED, self._write)
+
+    def _start(self, engine: Engine) -> None:
+        self.cases = []
+        self.seen = set(read_cases_of(self.weights).get("train", ())) if self.weights else ()
+
+    def _collect(self, engine: Engine) -> None:
+        for item in engine.state.output:
+            pred, truth = item["pred"], item["label"]
+            spacing = tuple(round(float(s), 6) for s in truth.pixdim)
+            result = case_metrics(_map(pred), _map(truth), spacing, self.classes, self.tolerance)
+            self.cases.append({"id": item["id"], "seen": item["id"] in self.seen, **result})
+
+    def _write(self, engine: Engine) -> None:
+        clean = summary(self.cases)
+        engine.state.metrics["mean_dice"] = clean["dice"]
+        weights = provenance(self.weights)
+        write_json(
+            self.output_dir / "evaluation_results.json",
+            {"clean": clean, "provenance": {**weights, "tolerance_mm": self.tolerance, **self.settings}},
+        )
+        with (
+            atomic(self.output_dir / "evaluation_results.csv") as temporary,
+            open(temporary, "w", newline="", encoding="utf-8") as file,
+        ):
+            table = csv.writer(file)
+            table.writerow(["id", "seen", "class", *METRICS, "pred_ml", "truth_ml"])
+            for case in self.cases:
+                for name, row in case["classes"].items():
+                    table.writerow([case["id"], case["seen"], name, *(row[m] for m in (*METRICS, "pred_ml", "truth_ml"))])
+        print_table(clean)
+
+
+def summary(cases: list[dict[str, Any]]) -> dict[str, Any]:
+    """Means over the unseen cases (over all where all were seen), with the cases themselves."""
+    unseen = [case for case in cases if not case["seen"]]
+    seen = [case for case in cases if case["seen"]]
+    main = unseen or seen
+    result = _means(main)
+    result["averaged_over"] = {"cases": len(main), "seen": not unseen and bool(seen)}
+    if unseen and seen:
+        result["seen"] = _means(seen)
+    result["cases"] = cases
+    return result
+
+
+def _means(cases: list[dict[str, Any]]) -> dict[str, Any]:
+    names = list(cases[0]["classes"]) if cases else []
+    return {
+        **mean_metrics(cases),
+        "missing": sum(case["missing"] for case in cases),
+        "classes": {
+            name: mean_metrics([case["classes"][name] for case in cases], (*METRICS, "pred_ml", "truth_ml"))
+            for name in names
+        },
+    }
+
+
+def print_table(clean: Mapping[str, Any]) -> None:
+    """The table of an evaluation, for the terminal."""
+    table = Table(title="Cases on their own grids (distances in mm)")
+    for column in ("case", "seen", "Dice", "HD95", "ASSD", "NSD", "mask mL", "truth mL"):
+        table.add_column(column, justify="left" if column == "case" else "right")
+    for case in clean["cases"]:
+        volumes = [sum(row[key] for row in case["classes"].values()) for key in ("pred_ml", "truth_ml")]
+        table.add_row(case["id"], "yes" if case["seen"] else "", *_cells(case), *(f"{v:.1f}" for v in volumes))
+    table.add_section()
+    over = clean["averaged_over"]
+    table.add_row(f"mean of {over['cases']} {'seen' if over['seen'] else 'unseen'}", "", *_cells(clean), "", "")
+    if "seen" in clean:
+        table.add_row("mean of the seen", "yes", *_cells(clean["seen"]), "", "")
+    Console().print(table)
+
+
+def _cells(row: Mapping[str, Any]) -> list[str]:
+    digits = {"dice": 4, "hd95": 2, "assd": 2, "nsd": 4}
+    return ["missing" if row[m] is None else f"{row[m]:.{d}f}" for m, d in digits.items()]
+
+
+def _map(image: torch.Tensor) -> torch.Tensor:
+    """A channel-first label map ``[1, x, y, z]`` without its channel, as plain integers."""
+    plain = image.as_tensor() if hasattr(image, "as_tensor") else image
+    return plain[0].round().to(torch.uint8).cpu()

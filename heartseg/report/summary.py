@@ -1,0 +1,283 @@
+"""The record of a training run: its history and a summary, for machines and for people."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence, Sized
+from pathlib import Path
+from typing import Any
+
+import torch
+from ignite.engine import Events
+from monai.engines import SupervisedTrainer, Workflow
+from monai.handlers import from_engine
+from monai.utils import get_seed
+
+from heartseg.data.files import atomic, provenance, write_json
+from heartseg.errors import InputError
+from heartseg.handlers.summary import device_name, machine_line, peak_memory, precision
+from heartseg.report.figures import best_epoch, curves
+
+logger = logging.getLogger(__name__)
+
+
+class RunSummary:
+    """Attached to the trainer: keeps the history and writes it after every epoch, each file atomically.
+
+    ``training_metrics.json``: a list with, for each epoch, ``epoch``, ``train_loss`` (mean over the
+    iterations; in a multi-GPU run that of the first process), ``val_loss``, ``val_dice`` (null where there
+    was no validation), ``learning_rate`` (of the first parameter group when the epoch began) and
+    ``minutes`` (of this epoch with its validation). Numbers that are not finite are null;
+    ``run_summary.json`` lists their epochs.
+
+    ``run_summary.json`` and ``run_summary.md``: status (``running``, ``finished``, ``interrupted`` or
+    ``failed``; a run that was killed stays at ``running``), why it stopped, the best epoch, machine,
+    memory, cases, settings, provenance. ``curves.png``: losses, Dice, learning rate.
+
+    List it before handlers that raise on an exception (StatsHandler, CheckpointSaver), else it hears of none.
+    It has ``state_dict``: put it in the checkpoint, with the saver after it, and a resumed run keeps its
+    history.
+
+    Args:
+        output_dir: folder for the files.
+        evaluator: the engine that validates; None for a run without validation.
+        optimizer: None for the trainer's own.
+        network: None for the trainer's own.
+        info: settings worth keeping, such as seed and learning rate; recorded as they are.
+        dice_key: name of the evaluator's metric that is recorded as ``val_dice``; the higher the better.
+        loss_key: name of the evaluator's metric that is recorded as ``val_loss``; may be absent.
+        output_transform: takes the trainer's output and returns the iteration's loss.
+        weights: file of the best weights in ``output_dir``; its hash goes into the summary when the run ends.
+    """
+
+    def __init__(
+        self,
+        output_dir: str | os.PathLike[str],
+        evaluator: Workflow | None = None,
+        optimizer: torch.optim.Optimizer | None = None,
+        network: torch.nn.Module | None = None,
+        info: Mapping[str, Any] | None = None,
+        dice_key: str = "val_mean_dice",
+        loss_key: str = "val_loss",
+        output_transform: Callable[[Any], Any] = from_engine("loss", first=True),  # noqa: B008
+        weights: str = "model.pt",
+    ) -> None:
+        self.output_dir = Path(output_dir)
+        self.evaluator = evaluator
+        self.optimizer = optimizer
+        self.network = network
+        self.info = dict(info or {})
+        self.dice_key = dice_key
+        self.loss_key = loss_key
+        self.output_transform = output_transform
+        self.weights = weights
+        self.history: list[dict[str, Any]] = []
+        self._validation: dict[str, float | None] = {}
+        self._losses: list[torch.Tensor] = []
+        self._learning_rate = 0.0
+        self._began = 0.0
+
+    def attach(self, engine: SupervisedTrainer) -> None:
+        """Register with the trainer, and with the evaluator to hear of each validation."""
+        engine.add_event_handler(Events.STARTED, self._started)
+        engine.add_event_handler(Events.EPOCH_STARTED, self._epoch_started)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self._iteration_completed)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self._epoch_completed)
+        engine.add_event_handler(Events.COMPLETED, self._completed)
+        engine.add_event_handler(Events.EXCEPTION_RAISED, self._exception_raised)
+        if self.evaluator is not None:
+            self.evaluator.add_event_handler(Events.COMPLETED, self._validated, engine)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The history, in plain values that load with ``weights_only=True``."""
+        return {"history": [dict(row) for row in self.history]}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take up the history of an earlier run."""
+        self.history = [dict(row) for row in state["history"]]
+
+    def _started(self, engine: SupervisedTrainer) -> None:
+        if engine.state.rank == 0:
+            logger.info(machine_line(engine.state.device, engine.amp, _workers(engine), _amp_dtype(engine)))
+
+    def _epoch_started(self, engine: SupervisedTrainer) -> None:
+        # after a resume from an older checkpoint, or in a new run of the same object, later rows are void
+        self.history = [row for row in self.history if row["epoch"] < engine.state.epoch]
+        optimizer = engine.optimizer if self.optimizer is None else self.optimizer
+        self._learning_rate = float(optimizer.param_groups[0]["lr"])
+        self._validation, self._losses, self._began = {}, [], time.monotonic()
+
+    def _iteration_completed(self, engine: SupervisedTrainer) -> None:
+        loss = self.output_transform(engine.state.output)
+        loss = loss[0] if isinstance(loss, (tuple, list)) else loss  # a tuple if the batch is not decollated
+        # a tensor stays on its device: reading the value here would make a GPU wait at every step
+        self._losses.append(torch.as_tensor(loss).detach().float().mean())
+
+    def _validated(self, evaluator: Workflow, trainer: SupervisedTrainer) -> None:
+        metrics = evaluator.state.metrics
+        if self.dice_key not in metrics:
+            known = ", ".join(sorted(metrics)) or "none"
+            raise InputError(f"dice_key: the evaluator has no metric {self.dice_key!r}; it has: {known}")
+        loss = metrics.get(self.loss_key)
+        self._validation = {
+            "val_loss": None if loss is None else float(loss),
+            "val_dice": float(metrics[self.dice_key]),
+        }
+        if self.history and self.history[-1]["epoch"] == trainer.state.epoch:
+            # this handler stands before the ValidationHandler in the trainer's list: the row is there already
+            self.history[-1].update(self._validation, minutes=self._minutes())
+            self._write(trainer, "running", None)
+
+    def _epoch_completed(self, engine: SupervisedTrainer) -> None:
+        row: dict[str, Any] = {
+            "epoch": engine.state.epoch,
+            "train_loss": torch.stack(self._losses).mean().item() if self._losses else None,
+            "val_loss": self._validation.get("val_loss"),
+            "val_dice": self._validation.get("val_dice"),
+            "learning_rate": self._learning_rate,
+            "minutes": self._minutes(),
+        }
+        self.history.append(row)
+        if odd := _not_finite(row):
+            logger.warning("epoch %d: not a finite number: %s", row["epoch"], ", ".join(odd))
+        self._write(engine, "running", None)
+
+    def _completed(self, engine: SupervisedTrainer) -> None:
+        done, planned = self._done(), engine.state.max_epochs
+        early = engine.should_terminate and done < planned
+        reason = f"stopped early after epoch {done} of {planned}" if early else "all epochs done"
+        # a handler that ends the run may say why: `engine.state.stop_reason = "time limit of 30 minutes"`
+        self._write(engine, "finished", getattr(engine.state, "stop_reason", None) or reason)
+
+    def _done(self) -> int:
+        """The last whole epoch: a time limit ends a run within the next one."""
+        return self.history[-1]["epoch"] if self.history else 0
+
+    def _minutes(self) -> float:
+        return (time.monotonic() - self._began) / 60
+
+    def _exception_raised(self, engine: SupervisedTrainer, error: BaseException) -> None:
+        status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+        reason = ": ".join([type(error).__name__, *str(error).strip().splitlines()[:1]])
+        try:
+            self._write(engine, status, reason)
+        except Exception as fault:  # a full disk must not hide why the run failed
+            logger.error("the run summary could not be written: %s", fault)
+        # ignite takes an exception as dealt with once all handlers return, and the first that raises keeps
+        # the others from running: raise only if nobody comes after, so that a checkpoint can still be saved
+        if engine._event_handlers[Events.EXCEPTION_RAISED][-1][0] == self._exception_raised:
+            raise error
+
+    def _write(self, engine: SupervisedTrainer, status: str, reason: str | None) -> None:
+        if engine.state.rank != 0:
+            return
+        write_json(self.output_dir / "training_metrics.json", plain(self.history))
+        curves(self.history, self.output_dir / "curves.png")
+        summary = self.summary(engine, status, reason)
+        write_json(self.output_dir / "run_summary.json", summary)
+        with atomic(self.output_dir / "run_summary.md") as temporary:
+            temporary.write_text(summary_markdown(summary, "curves.png"), encoding="utf-8")
+
+    def summary(self, engine: SupervisedTrainer, status: str, reason: str | None) -> dict[str, Any]:
+        """What ``run_summary.json`` holds; ``status`` as told above."""
+        best = best_epoch(self.history)
+        network = engine.network if self.network is None else self.network
+        device = engine.state.device
+        content = {
+            "status": status,
+            "stop_reason": reason,
+            "best": None
+            if best is None
+            else {
+                "metric": self.dice_key,
+                "value": next(row["val_dice"] for row in self.history if row["epoch"] == best),
+                "epoch": best,
+            },
+            "epochs": self._done(),
+            "max_epochs": engine.state.max_epochs,
+            "minutes": sum(row["minutes"] for row in self.history),
+            "device": device_name(device),
+            "precision": precision(device, engine.amp, _amp_dtype(engine)),
+            "workers": _workers(engine),
+            "parameters": sum(parameter.numel() for parameter in network.parameters()),
+            "cases": {"train": _cases(engine), "val": _cases(self.evaluator)},
+            "peak_memory_gib": peak_memory(device),
+            "seed": self.info.get("seed", get_seed()),
+            "not_finite": [row["epoch"] for row in self.history if _not_finite(row)],
+            "settings": self.info,
+            "provenance": provenance(None if status == "running" else self.output_dir / self.weights),
+        }
+        return plain(content)
+
+
+def plain(value: Any) -> Any:
+    """The same in what JSON knows: numbers that are not finite become null, other objects their text."""
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, Sequence):
+        return [plain(item) for item in value]
+    return str(value)
+
+
+def summary_markdown(summary: Mapping[str, Any], picture: str) -> str:
+    """The text of ``run_summary.md`` from the content of ``run_summary.json`` and the path of a picture."""
+    best, source, cases = summary["best"], summary["provenance"], summary["cases"]
+    heartseg = f"heartseg {source['heartseg']}" + (f" ({source['commit']})" if source["commit"] else "")
+    peak = (f"{name} {gib:.2f} GiB" for name, gib in summary["peak_memory_gib"].items())
+    rows: dict[str, Any] = {
+        "status": ": ".join(filter(None, (summary["status"], summary["stop_reason"]))),
+        "best": f"{best['metric']} {best['value']:.4f} at epoch {best['epoch']}" if best else None,
+        "epochs": f"{summary['epochs']} of {summary['max_epochs']}",
+        "time": f"{summary['minutes']:.1f} minutes",
+        "cases": ", ".join(f"{count} {part}" for part, count in cases.items() if count is not None) or None,
+        "network": f"{summary['parameters']:,} parameters",
+        "machine": f"{summary['device']}, {summary['precision']}, {summary['workers']} workers",
+        "peak memory": ", ".join(peak),
+        "seed": summary["seed"],
+        "made with": f"{heartseg}, MONAI {source['monai']}, PyTorch {source['torch']}",
+    }
+    if source["weights"]:
+        rows["weights"] = f"{source['weights']['file']}, SHA-256 {source['weights']['sha256']}"
+    if summary["not_finite"]:
+        rows["not a finite number"] = "epochs " + ", ".join(map(str, summary["not_finite"]))
+    lines = ["# Training run", "", *_table(rows), "", f"![Curves of the run]({picture})", ""]
+    if summary["settings"]:
+        lines += ["## Settings", "", *_table(summary["settings"]), ""]
+    return "\n".join(lines)
+
+
+def _table(rows: Mapping[str, Any]) -> list[str]:
+    """Markdown lines; None becomes a dash, and neither a bar nor a line break can split a row."""
+    lines = ["| what | value |", "| --- | --- |"]
+    for name, value in rows.items():
+        cells = ("-" if cell is None else " ".join(str(cell).replace("|", "\\|").split()) for cell in (name, value))
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def _not_finite(row: Mapping[str, Any]) -> list[str]:
+    return [name for name, value in row.items() if value is not None and not math.isfinite(value)]
+
+
+def _workers(engine: Workflow) -> int:
+    return int(getattr(engine.data_loader, "num_workers", 0))
+
+
+def _amp_dtype(engine: Workflow) -> torch.dtype:
+    return engine.amp_kwargs.get("dtype", torch.float16)
+
+
+def _cases(engine: Workflow | None) -> int | None:
+    """How many cases an engine's loader goes through; one that is listed for several patches counts once."""
+    dataset = getattr(getattr(engine, "data_loader", None), "dataset", None)
+    items = getattr(dataset, "data", None)  # MONAI's datasets keep their list here
+    if isinstance(items, list):
+        return len({id(item) for item in items})
+    return len(dataset) if isinstance(dataset, Sized) else None

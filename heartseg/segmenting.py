@@ -1,0 +1,85 @@
+"""``heartseg segment``: one scan after another, with progress, past the bad ones."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from heartseg.apply import Segmenter
+from heartseg.bundle import command_line, say
+from heartseg.data.files import provenance, write_json
+from heartseg.data.scan import list_scans, mask_path
+from heartseg.errors import InputError
+from heartseg.handlers.summary import machine_line
+
+
+def segment_scans(
+    bundle: str | os.PathLike[str],
+    inputs: Sequence[Path],
+    out: Path,
+    overwrite: bool = False,
+    weights: Path | None = None,
+    overlays: Sequence[str] = (),
+    settings: Mapping[str, Any] | None = None,
+    paths: Mapping[str, Any] | None = None,
+) -> int:
+    """Segment scans into ``out`` and say for each its volumes; returns how many could not be segmented.
+
+    ``out/segmentation.json`` keeps, for each mask, volumes, the anatomical axes used, seconds and provenance.
+    """
+    scans = [entry["image"] for entry in list_scans(inputs)]
+    todo = [scan for scan in scans if overwrite or not mask_path(scan, out).exists()]
+    own = {**(paths or {}), **({"weights": str(weights.resolve())} if weights else {}), **(settings or {})}
+    if overwrite:
+        own["overwrite"] = True
+    segmenter = Segmenter(bundle, overlays, {**(settings or {}), "output_dir": str(out.resolve())}, weights)
+    say(f"cd {segmenter.folder} && {command_line('inference', segmenter.files, own)}")
+    say(machine_line(segmenter.device, segmenter.amp, 0))
+    console = Console()
+    records: dict[str, Any] = _records(out)
+    failed = 0
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("scans", total=len(todo))
+        for scan in todo:
+            progress.update(task, description=Path(scan).name)
+            try:
+                mask = segmenter(scan, save=True)
+            except InputError as error:
+                failed += 1
+                console.print(f"heartseg: {error}", style="red", soft_wrap=True, highlight=False)
+            else:
+                target = mask_path(scan, out)
+                volumes = ", ".join(f"{name} {millilitres:.1f} mL" for name, millilitres in mask.millilitres.items())
+                empty = "" if any(mask.millilitres.values()) else " (nothing found)"
+                console.print(f"{target}: {volumes}{empty}, {mask.seconds:.1f} s", soft_wrap=True, highlight=False)
+                records[target.name] = {
+                    "scan": str(scan),
+                    "millilitres": {name: round(value, 3) for name, value in mask.millilitres.items()},
+                    "anatomy": mask.anatomy,
+                    "seconds": round(mask.seconds, 2),
+                    **provenance(segmenter.weights),
+                }
+                write_json(out / "segmentation.json", records)
+            progress.advance(task)
+    skipped = len(scans) - len(todo)
+    parts = [f"{len(todo) - failed} segmented"]
+    parts += [f"{skipped} skipped since they have a mask (--overwrite redoes them)"] if skipped else []
+    parts += [f"{failed} could not be segmented"] if failed else []
+    console.print(", ".join(parts), soft_wrap=True, highlight=False)
+    return failed
+
+
+def _records(out: Path) -> dict[str, Any]:
+    import json
+
+    try:
+        content = json.loads((out / "segmentation.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
