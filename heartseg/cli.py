@@ -48,7 +48,7 @@ def demo(out: Annotated[Path, typer.Option(help="Where the demonstration goes.")
 def train(
     bundle: Bundle,
     data: Annotated[Path, typer.Option(help="Data set in Decathlon layout: imagesTr, labelsTr.")],
-    out: Annotated[Path | None, typer.Option(help="Folder of the run; default: a new one in the bundle's runs/.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the run; default: a new one in the bundle.")] = None,
     overlay: Overlays = None,
     set_: Settings = None,
     weights: Annotated[Path | None, typer.Option("--weights", help="State dict to start from.")] = None,

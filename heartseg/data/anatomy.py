@@ -11,20 +11,24 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import InvertibleTransform, MapTransform, RandomizableTransform
 from monai.transforms.spatial.array import Orientation
+from scipy.spatial.transform import Rotation
 
 from heartseg.errors import InputError
 from heartseg.networks.pose import (
     POSES,
+    SIZE,
     apply_pose,
     axcodes_pose,
     centre_cube,
     load_pose_network,
     pose_axcodes,
     pose_probabilities,
+    unit_range,
 )
 
 logger = logging.getLogger("heartseg")
@@ -94,7 +98,7 @@ class AnatomicalAxesd(MapTransform, InvertibleTransform):
             return self.declared, math.nan
         if self.anatomy == "header" or self.weights is None or not self.weights.is_file():
             return 0, math.nan
-        canonical = Orientation(axcodes="RAS", labels=None)(image)
+        canonical: Any = Orientation(axcodes="RAS", labels=None)(image)
         cube = centre_cube(canonical.as_tensor(), tuple(canonical.pixdim.tolist()))
         probabilities = pose_probabilities(load_pose_network(self.weights), cube.cpu())
         best = int(probabilities.argmax())
@@ -125,7 +129,12 @@ def anatomical_affine(affine: np.ndarray, meta: Mapping[str, Any]) -> np.ndarray
 
 
 class RandPosed(RandomizableTransform, MapTransform):
-    """Turn an RAS image ``[C, x, y, z]`` into one of the 48 poses, and write its number under ``pose_key``."""
+    """A random view of a chest, for the pose network: ``[1, 28, 28, 28]`` at 4.5 mm, intensities about 0..1.
+
+    The image ``[1, x, y, z]``, RAS at 4.5 mm, is rotated, scaled and shifted about its middle, cut to a random
+    box (so that the shape of the field of view does not give the pose away), given another contrast and
+    noise, and turned into one of the 48 poses, whose number goes under ``pose_key``.
+    """
 
     def __init__(self, keys: KeysCollection, pose_key: str = "pose", allow_missing_keys: bool = False) -> None:
         RandomizableTransform.__init__(self, 1.0)
@@ -136,6 +145,26 @@ class RandPosed(RandomizableTransform, MapTransform):
         d = dict(data)
         pose = int(self.R.randint(len(POSES)))
         for key in self.key_iterator(d):
-            d[key] = apply_pose(torch.as_tensor(d[key]), pose).contiguous()
+            d[key] = apply_pose(self._view(torch.as_tensor(d[key])), pose).contiguous()
         d[self.pose_key] = pose
         return d
+
+    def _view(self, volume: torch.Tensor) -> torch.Tensor:
+        turned = Rotation.from_euler("xyz", self.R.uniform(-0.3, 0.3, 3)).as_matrix() * self.R.uniform(0.8, 1.25, 3)
+        half = np.array(volume.shape[1:]) / 2
+        matrix = np.zeros((3, 4))
+        # affine_grid speaks of the last axis first, in halves of the volume.
+        matrix[:, :3] = (turned * (SIZE / 2) / half[:, None])[::-1, ::-1]
+        matrix[:, 3] = (self.R.uniform(-5, 5, 3) / half)[::-1]
+        grid = F.affine_grid(torch.from_numpy(matrix).float()[None], [1, 1, SIZE, SIZE, SIZE], align_corners=False)
+        view = F.grid_sample(volume[None].float(), grid, align_corners=False)[0]
+        size = np.where(self.R.rand(3) < 0.5, self.R.randint(18, SIZE + 1, 3), SIZE)
+        box = [slice(a, a + n) for n in size for a in [int(self.R.randint(0, SIZE - n + 1))]]
+        seen = unit_range(view[(slice(None), *box)])
+        if self.R.rand() < 0.7:
+            seen = seen ** self.R.uniform(0.5, 2)
+        view = torch.zeros_like(view)
+        view[(slice(None), *box)] = seen
+        if self.R.rand() < 0.5:
+            view += torch.from_numpy(self.R.normal(0, self.R.uniform(0, 0.1), view.shape)).float()
+        return view

@@ -114,9 +114,7 @@ def _write_atria(out: Path, cases: int, seed: int, size: str) -> None:
         "labels": {"0": "background", "1": "left atrium"},
         "numTraining": cases,
         "numTest": total - cases,
-        "training": [
-            {"image": f"./imagesTr/{name}", "label": f"./labelsTr/{name}"} for name in names[:cases]
-        ],
+        "training": [{"image": f"./imagesTr/{name}", "label": f"./labelsTr/{name}"} for name in names[:cases]],
         "test": [f"./imagesTs/{name}" for name in names[cases:]],
     }
     if not (out / "dataset.json").exists():  # written last: it lists what is there

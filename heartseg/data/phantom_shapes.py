@@ -185,9 +185,7 @@ class Canvas:
             self.label[where][inside > 0.5] = label
 
 
-def scan(
-    rng: np.random.Generator, image: Array, blur: float, bias: float, texture: float, noise: float
-) -> Array:
+def scan(rng: np.random.Generator, image: Array, blur: float, bias: float, texture: float, noise: float) -> Array:
     """What a scanner adds to a clean picture (X, Y, Z): texture, blur, receive field and Rician noise.
 
     ``blur`` is a Gaussian's width in voxels, ``bias`` the standard deviation of the field's logarithm,

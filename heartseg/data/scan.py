@@ -65,6 +65,7 @@ class LoadScand(MapTransform):
 
 def read_scan(source: Any) -> tuple[Any, np.ndarray, str]:
     """A scan as a nibabel image, its voxels ``[x, y, z]`` and its name. InputError where it is not a 3D volume."""
+    image: Any
     if isinstance(source, str | os.PathLike):
         image, voxels = read_nifti(source)
         return image, voxels, str(source)

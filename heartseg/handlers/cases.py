@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from ignite.engine import Engine, Events
+from monai.data import MetaTensor
 from rich.console import Console
 from rich.table import Table
 
 from heartseg.data.files import atomic, provenance, read_cases_of, write_json
 from heartseg.metrics.cases import METRICS, case_metrics, mean_metrics
+
+COLUMNS = (*METRICS, "pred_ml", "truth_ml")
 
 
 class CaseMetrics:
@@ -60,11 +63,11 @@ class CaseMetrics:
         self.seen = set(read_cases_of(self.weights).get("train", ())) if self.weights else ()
 
     def _collect(self, engine: Engine) -> None:
-        for item in engine.state.output:
+        for entry, item in decollated(engine):
             pred, truth = item["pred"], item["label"]
             spacing = tuple(round(float(s), 6) for s in truth.pixdim)
             result = case_metrics(_map(pred), _map(truth), spacing, self.classes, self.tolerance)
-            self.cases.append({"id": item["id"], "seen": item["id"] in self.seen, **result})
+            self.cases.append({"id": entry["id"], "seen": entry["id"] in self.seen, **result})
 
     def _write(self, engine: Engine) -> None:
         clean = summary(self.cases)
@@ -79,11 +82,18 @@ class CaseMetrics:
             open(temporary, "w", newline="", encoding="utf-8") as file,
         ):
             table = csv.writer(file)
-            table.writerow(["id", "seen", "class", *METRICS, "pred_ml", "truth_ml"])
+            table.writerow(["id", "seen", "class", *COLUMNS])
             for case in self.cases:
                 for name, row in case["classes"].items():
-                    table.writerow([case["id"], case["seen"], name, *(row[m] for m in (*METRICS, "pred_ml", "truth_ml"))])
+                    table.writerow([case["id"], case["seen"], name, *(row[m] for m in COLUMNS)])
         print_table(clean)
+
+
+def decollated(engine: Engine) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """What the loader gave and what the engine made of it, case by case."""
+    batch: Any = engine.state.batch
+    output: Any = engine.state.output
+    yield from zip(batch, output, strict=True)
 
 
 def summary(cases: list[dict[str, Any]]) -> dict[str, Any]:
@@ -104,10 +114,7 @@ def _means(cases: list[dict[str, Any]]) -> dict[str, Any]:
     return {
         **mean_metrics(cases),
         "missing": sum(case["missing"] for case in cases),
-        "classes": {
-            name: mean_metrics([case["classes"][name] for case in cases], (*METRICS, "pred_ml", "truth_ml"))
-            for name in names
-        },
+        "classes": {name: mean_metrics([case["classes"][name] for case in cases], COLUMNS) for name in names},
     }
 
 
@@ -132,7 +139,6 @@ def _cells(row: Mapping[str, Any]) -> list[str]:
     return ["missing" if row[m] is None else f"{row[m]:.{d}f}" for m, d in digits.items()]
 
 
-def _map(image: torch.Tensor) -> torch.Tensor:
+def _map(image: MetaTensor) -> torch.Tensor:
     """A channel-first label map ``[1, x, y, z]`` without its channel, as plain integers."""
-    plain = image.as_tensor() if hasattr(image, "as_tensor") else image
-    return plain[0].round().to(torch.uint8).cpu()
+    return image.as_tensor()[0].round().to(torch.uint8).cpu()

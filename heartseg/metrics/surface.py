@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from monai.metrics import compute_average_surface_distance, compute_hausdorff_distance, compute_surface_dice
@@ -36,9 +37,11 @@ def surface_metrics(
         InputError: shapes that differ, masks that are not boolean, a spacing that is not positive.
     """
     if pred.shape != truth.shape:
-        raise InputError(f"masks: shapes differ, {tuple(pred.shape)} and {tuple(truth.shape)}; resample one to the other")
+        raise InputError(
+            f"masks: shapes {tuple(pred.shape)} and {tuple(truth.shape)} differ; resample one to the other"
+        )
     if pred.dtype != torch.bool or truth.dtype != torch.bool:
-        raise InputError(f"masks: {pred.dtype} and {truth.dtype} are not boolean; compare with the label, as in mask == 1")
+        raise InputError(f"masks: {pred.dtype}, {truth.dtype}: not boolean; compare with the label, as in mask == 1")
     if len(spacing) != pred.ndim or not all(0 < s < float("inf") for s in spacing):
         raise InputError(f"spacing: {tuple(spacing)} is not {pred.ndim} positive numbers; give mm per axis")
     if not tolerance >= 0:
@@ -52,7 +55,7 @@ def surface_metrics(
     low, high = (box.amin(0) - 1).clamp_min(0).tolist(), (box.amax(0) + 2).tolist()
     crop = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
     a, b = pred[crop][None, None], truth[crop][None, None]
-    common = {"include_background": True, "spacing": list(spacing)}
+    common: dict[str, Any] = {"include_background": True, "spacing": list(spacing)}
     edges = get_mask_edges(a[0, 0], b[0, 0], crop=False)
     both, each = (edges[0] & edges[1]).sum(), edges[0].sum() + edges[1].sum()
     return {

@@ -11,7 +11,10 @@ from ignite.engine import Engine, Events
 
 from heartseg.data.anatomy import anatomical_affine
 from heartseg.data.nifti import read_nifti
+from heartseg.handlers.cases import decollated
 from heartseg.report.figures import overlay
+
+NAMES = {"truth": "label", "mask": "pred"}
 
 
 class CasePictures:
@@ -38,19 +41,19 @@ class CasePictures:
         self.drawn = 0
 
     def _draw(self, engine: Engine) -> None:
-        for item in engine.state.output:
+        for entry, item in decollated(engine):
             if self.drawn >= self.cases:
                 return
             self.drawn += 1
             meta = item["image"].meta
             scan, voxels = read_nifti(str(meta["filename_or_obj"]))
             affine = anatomical_affine(np.asarray(scan.affine), meta)
-            masks = {name: np.asarray(item[key][0].cpu()).round() for name, key in (("truth", "label"), ("mask", "pred"))}
+            masks = {name: item[key][0].numpy(force=True).round() for name, key in NAMES.items()}
             overlay(
                 voxels,
                 masks,
-                self.output_dir / f"{item['id']}.png",
+                self.output_dir / f"{entry['id']}.png",
                 spacing=nib.affines.voxel_sizes(affine),
                 axcodes="".join(nib.aff2axcodes(affine)),
-                title=str(item["id"]),
+                title=str(entry["id"]),
             )

@@ -141,9 +141,7 @@ def test_a_case_is_the_same_whatever_their_number(written: Path, tmp_path: Path)
     for name in ("imagesTr/la_001.nii.gz", "labelsTr/la_001.nii.gz"):
         assert (fewer / name).read_bytes() == (written / name).read_bytes()
     # Case 2 has no label here and has one there; the scan is the same.
-    assert (fewer / "imagesTs/la_002.nii.gz").read_bytes() == (
-        written / "imagesTr/la_002.nii.gz"
-    ).read_bytes()
+    assert (fewer / "imagesTs/la_002.nii.gz").read_bytes() == (written / "imagesTr/la_002.nii.gz").read_bytes()
 
 
 def test_the_same_call_keeps_what_is_there_and_adds_what_is_missing(tmp_path: Path) -> None:
