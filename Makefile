@@ -24,8 +24,8 @@ format: $(READY) ## Bring the code into the style that lint asks for
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(READY) ## Measure against the peers: every script in benchmarks/
-	@set -e; for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(BIN)/python "$$script"; done
+bench: $(READY) ## Measure against the peers: make bench SCANS=scan.nii.gz
+	@set -e; for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(BIN)/python "$$script" $(SCANS); done
 
 wheel: $(READY) ## Build the wheel, with the bundles inside, into dist/
 	rm -rf build && $(BIN)/python -m pip wheel --no-deps --wheel-dir dist .

@@ -16,6 +16,7 @@ import yaml
 from monai.bundle import ConfigParser, ConfigWorkflow
 
 import heartseg
+from heartseg.data.files import atomic
 from heartseg.errors import InputError, input_error
 
 PACKAGE = Path(heartseg.__file__).parent
@@ -136,7 +137,12 @@ def command_line(run_id: str, files: Sequence[str], values: Mapping[str, Any]) -
     words = ["python", "-m", "monai.bundle", "run", run_id, "--config_file", listed]
     for name, value in values.items():
         words += [f"--{name}", str(value)]
-    return shlex.join(words)
+    return " ".join(map(_quote, words))
+
+
+def _quote(word: str) -> str:
+    """Quoted for a shell; lists of names in double quotes, as people write them."""
+    return f'"{word}"' if "'" in word and not set(word) & set('"$`\\!') else shlex.quote(word)
 
 
 def run(bundle: Path, run_id: str, files: Sequence[str], values: Mapping[str, Any]) -> None:
@@ -153,6 +159,10 @@ def run(bundle: Path, run_id: str, files: Sequence[str], values: Mapping[str, An
             **values,
         )
         workflow.initialize()
+        if run_id == "training":
+            # Macros and overlays resolved: what this run really was, for a later `monai.bundle run`.
+            with atomic(Path(workflow.parser.get_parsed_content("output_dir")) / "config.yaml") as temporary:
+                ConfigParser.export_config_file(workflow.parser.get(), temporary, fmt="yaml")
         workflow.run()
         workflow.finalize()
 

@@ -109,6 +109,9 @@ def evaluate(
 def check(
     data: Annotated[Path, typer.Argument(help="A data set in Decathlon layout, or a folder of scans.")],
     labels: Annotated[str | None, typer.Option(help="Label values that may occur, as in 0,1.")] = None,
+    bundle: Annotated[
+        str | None, typer.Option(help="Also compare headers with the anatomy, by this bundle's pose network.")
+    ] = None,
 ) -> None:
     """Say what is wrong with a data set, a line for each fault; status 2 where there is one."""
     from rich.console import Console
@@ -122,6 +125,14 @@ def check(
         raise InputError(f"--labels {labels}: is no list of whole numbers, as in 0,1") from None
     err = Console(stderr=True)
     report = check_dataset(data, values, lambda cases: track(cases, "checking", console=err, transient=True))
+    if bundle is not None:
+        from heartseg.bundle import find_bundle
+        from heartseg.data.anatomy import check_poses
+
+        sound = [case for case in report.cases if not case.errors]
+        weights = find_bundle(bundle) / "models" / "pose.pt"
+        for case, warning in check_poses(track(sound, "reading poses", console=err, transient=True), weights):
+            case.warnings.append(warning)
     for line in report.lines():
         print(line)
     for warning in report.all_warnings:

@@ -2,7 +2,7 @@
 
 from heartseg.data.anatomy import AnatomicalAxesd, RandPosed
 from heartseg.data.cases import find_cases, select_cases, split_cases
-from heartseg.data.download import fetch
+from heartseg.data.download import fetch, fetch_missing
 from heartseg.data.runs import new_run
 from heartseg.data.scan import LoadScand, SaveMaskd, list_scans
 
@@ -12,6 +12,7 @@ __all__ = [
     "RandPosed",
     "SaveMaskd",
     "fetch",
+    "fetch_missing",
     "find_cases",
     "list_scans",
     "new_run",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ from monai.transforms import InvertibleTransform, MapTransform, RandomizableTran
 from monai.transforms.spatial.array import Orientation
 from scipy.spatial.transform import Rotation
 
+from heartseg.data.checks import CaseCheck
+from heartseg.data.scan import read_scan, to_tensor
 from heartseg.errors import InputError
 from heartseg.networks.pose import (
     POSES,
@@ -99,20 +101,41 @@ class AnatomicalAxesd(MapTransform, InvertibleTransform):
             return self.declared, math.nan
         if self.anatomy == "header" or self.weights is None or not self.weights.is_file():
             return 0, math.nan
-        canonical: Any = Orientation(axcodes="RAS", labels=None)(image)
-        cube = centre_cube(canonical.as_tensor(), tuple(canonical.pixdim.tolist()))
-        probabilities = pose_probabilities(load_pose_network(self.weights), cube.cpu())
-        best = int(probabilities.argmax())
-        sure = float(probabilities[best])
-        if best == 0:
-            return 0, sure
-        name = Path(str(image.meta.get("filename_or_obj", "scan"))).name
-        finding = f"what it calls R, A, S seems to be {', '.join(pose_axcodes(best))} (probability {sure:.2f})"
-        if sure < CONTRADICTION:
-            logger.warning(f"{name}: the header may contradict the anatomy: {finding}; the header is believed: look")
-            return 0, float(probabilities[0])
-        logger.warning(f"{name}: the header contradicts the anatomy: {finding}, and so it is read")
-        return best, sure
+        pose, probability, warning = judge_pose(image, self.weights)
+        if warning:
+            logger.warning(warning)
+        return pose, probability
+
+
+def judge_pose(image: MetaTensor, weights: str | os.PathLike[str]) -> tuple[int, float, str | None]:
+    """Does the header of a scan ``[1, x, y, z]`` tell the truth, by the pose network with these weights?
+
+    Returns the pose to read it in (0 is the header's), that pose's probability, and a line for people where
+    the anatomy contradicts the header or may do so.
+    """
+    canonical: Any = Orientation(axcodes="RAS", labels=None)(image)
+    cube = centre_cube(canonical.as_tensor(), tuple(canonical.pixdim.tolist()))
+    probabilities = pose_probabilities(load_pose_network(str(weights)), cube.cpu())
+    best = int(probabilities.argmax())
+    sure = float(probabilities[best])
+    if best == 0:
+        return 0, sure, None
+    name = Path(str(image.meta.get("filename_or_obj", "scan"))).name
+    finding = f"what it calls R, A, S seems to be {', '.join(pose_axcodes(best))} (probability {sure:.2f})"
+    if sure < CONTRADICTION:
+        warning = f"{name}: the header may contradict the anatomy: {finding}; the header is believed: look"
+        return 0, float(probabilities[0]), warning
+    return best, sure, f"{name}: the header contradicts the anatomy: {finding}, and so it is read"
+
+
+def check_poses(cases: Iterable[CaseCheck], weights: str | os.PathLike[str]) -> Iterator[tuple[CaseCheck, str]]:
+    """The checked cases whose header contradicts the anatomy, or may do so, each with a line that says how."""
+    if not Path(weights).is_file():
+        raise InputError(f"{weights}: no such file; this bundle has no pose network, leave --bundle out")
+    for case in cases:
+        _, _, warning = judge_pose(to_tensor(*read_scan(case.image)), weights)
+        if warning:
+            yield case, warning
 
 
 def turn(pose: int) -> torch.Tensor:

@@ -100,6 +100,16 @@ def fetch(
     return folder
 
 
+def fetch_missing(name: str, dataset_dir: str | os.PathLike[str]) -> Path:
+    """`fetch` a data set to ``dataset_dir`` if that is missing. InputError if the folder's name is another."""
+    folder = Path(dataset_dir)
+    if folder.exists():
+        return folder
+    if name in DATASETS and folder.name != DATASETS[name]:
+        raise InputError(f"{folder}: the download makes a folder {DATASETS[name]}; let the data folder end in that")
+    return fetch(name, folder.absolute().parent)
+
+
 def _check_complete(folder: Path) -> None:
     """Folders appear whole, by a rename, but users may have put or emptied one themselves."""
     try:

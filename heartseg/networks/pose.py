@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import permutations, product
@@ -119,7 +118,7 @@ def pose_probabilities(network: nn.Module, cube: torch.Tensor) -> torch.Tensor:
 
 
 @lru_cache(maxsize=4)
-def load_pose_network(weights: str | os.PathLike[str]) -> PoseNet:
+def load_pose_network(weights: str) -> PoseNet:
     """A PoseNet with these weights, kept for the next scan."""
     network = PoseNet()
     network.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
