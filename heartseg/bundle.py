@@ -20,8 +20,8 @@ from heartseg.data.files import atomic
 from heartseg.errors import InputError, input_error
 
 PACKAGE = Path(heartseg.__file__).parent
-# A checkout keeps the bundles beside the package, a wheel inside it.
-HOMES = (PACKAGE.parent / "bundles", PACKAGE / "bundles")
+# A wheel keeps the bundles inside the package, a checkout beside it.
+HOMES = (PACKAGE / "bundles", PACKAGE.parent / "bundles")
 NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
 
 
