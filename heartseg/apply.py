@@ -54,7 +54,7 @@ class Segmenter:
         config = compose(folder, self.files, settings or {}, paths)
         with inside(folder), readable():
             get = config.get_parsed_content
-            self.device: torch.device = get("device")
+            self.device = torch.device(get("device"))  # a person may give its name
             self.classes: dict[str, int] = dict(get("classes"))
             self.weights: str = get("weights")
             self.network = get("network").eval()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import shlex
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from fire.parser import DefaultParseValue
 from monai.bundle import ConfigParser, ConfigWorkflow
 
 import heartseg
@@ -22,7 +24,19 @@ from heartseg.errors import InputError, input_error
 PACKAGE = Path(heartseg.__file__).parent
 # A wheel keeps the bundles inside the package, a checkout beside it.
 HOMES = (PACKAGE / "bundles", PACKAGE.parent / "bundles")
-NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
+
+
+class _Values(yaml.SafeLoader):
+    """YAML as people mean it: ``1e-4`` is a number, which YAML 1.1 reads as text, and a date is text."""
+
+
+_Values.yaml_implicit_resolvers = {
+    first: [(tag, form) for tag, form in forms if not tag.endswith(":timestamp")]
+    for first, forms in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Values.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
+)
 
 
 def bundle_names() -> list[str]:
@@ -64,13 +78,12 @@ def parse_settings(settings: Sequence[str]) -> dict[str, Any]:
         if not equals or not name.strip():
             raise InputError(f"--set {setting}: is not ID=VALUE, as in epochs=2")
         try:
-            value = yaml.safe_load(text)
+            value = yaml.load(text, _Values)
         except yaml.YAMLError:
-            value = text
-        # YAML 1.1 reads 1e-4 as text.
-        parsed[name.strip().replace("#", "::")] = (
-            float(value) if isinstance(value, str) and NUMBER.fullmatch(value) else value
-        )
+            if text.strip().startswith(("[", "{", "'", '"')):
+                raise InputError(f"--set {setting}: is not valid YAML; close its brackets and quotes") from None
+            value = text  # such as a reference: @id
+        parsed[name.strip().replace("#", "::")] = value
     return parsed
 
 
@@ -91,7 +104,8 @@ def compose(
     """Base, overlays, settings, in this order, as ``monai.bundle run`` merges them.
 
     ``settings`` come from a person and must name an id that exists; ``paths`` come from the command's own
-    options and are set as they are. Raises InputError for a broken YAML file and for an unknown id.
+    options and are set as they are. Raises InputError for a broken YAML file, an unknown id, and a path that
+    a configuration cannot hold.
     """
     parser = ConfigParser()
     with inside(bundle):
@@ -103,6 +117,7 @@ def compose(
             problem = getattr(error, "problem", None) or "cannot be read"
             raise InputError(f"{bundle / where}: broken YAML: {problem}; mend this line") from None
         _known_ids(parser, settings)
+        _plain_paths([*(paths or {}).values(), *settings.values()])
         parser.update({**(paths or {}), **settings})
         try:
             parser.parse(True)
@@ -123,6 +138,12 @@ def _known_ids(parser: ConfigParser, settings: Mapping[str, Any]) -> None:
         raise InputError(f"--set {name}: the configuration has no such id; {hint}")
 
 
+def _plain_paths(values: Sequence[Any]) -> None:
+    for value in values:
+        if isinstance(value, str) and "#" in value and not value.startswith(("$", "@", "%")):
+            raise InputError(f"{value}: MONAI would read # as :: and use another path; rename it without #")
+
+
 def _ids(config: Any, prefix: str = "") -> Iterator[str]:
     if isinstance(config, dict):
         for key, value in config.items():
@@ -136,8 +157,25 @@ def command_line(run_id: str, files: Sequence[str], values: Mapping[str, Any]) -
     listed = files[0] if len(files) == 1 else "[" + ",".join(f"'{file}'" for file in files) + "]"
     words = ["python", "-m", "monai.bundle", "run", run_id, "--config_file", listed]
     for name, value in values.items():
-        words += [f"--{name}", str(value)]
+        words += [f"--{name}", _spoken(value)]
     return " ".join(map(_quote, words))
+
+
+def _spoken(value: Any) -> str:
+    """A value as text that MONAI's command line, which is Fire's, reads back as the same value."""
+    if value is None:
+        return "$None"  # a bare None would be dropped
+    if isinstance(value, float) and not math.isfinite(value):
+        return f"$float('{value}')"
+    text = str(value)
+    # A string that Fire would take for a flag, a number, a list or a quoted string is quoted once more.
+    taken = isinstance(value, str) and (text.startswith("-") or DefaultParseValue(text) != text)
+    return repr(text) if taken else text
+
+
+def say_command(bundle: Path, run_id: str, files: Sequence[str], values: Mapping[str, Any]) -> None:
+    """Say the line for a shell that does the same without heartseg's command."""
+    say(f"cd {_quote(str(bundle))} && {command_line(run_id, files, values)}")
 
 
 def _quote(word: str) -> str:
@@ -162,7 +200,7 @@ def run(bundle: Path, run_id: str, files: Sequence[str], values: Mapping[str, An
         if run_id == "training":
             # Macros and overlays resolved: what this run really was, for a later `monai.bundle run`.
             with atomic(Path(workflow.parser.get_parsed_content("output_dir")) / "config.yaml") as temporary:
-                ConfigParser.export_config_file(workflow.parser.get(), temporary, fmt="yaml")
+                ConfigParser.export_config_file(workflow.parser.get(), temporary, fmt="yaml", sort_keys=False)
         workflow.run()
         workflow.finalize()
 

@@ -171,7 +171,7 @@ def fetch(
 def _run(
     bundle: str, run_id: str, configs: list[str], set_: list[str] | None, paths: dict[str, Path | None], values: Any
 ) -> None:
-    from heartseg.bundle import command_line, compose, config_files, find_bundle, run, say
+    from heartseg.bundle import compose, config_files, find_bundle, run, say_command
 
     settings = _settings(set_)
     folder = find_bundle(bundle)
@@ -181,7 +181,7 @@ def _run(
     files = config_files(folder, base, overlays)
     compose(folder, files, settings, own)  # only to refuse what is wrong before anything runs
     own = {**own, **settings}
-    say(f"cd {folder} && {command_line(run_id, files, own)}")
+    say_command(folder, run_id, files, own)
     run(folder, run_id, files, own)
 
 

@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from heartseg.bundle import command_line, config_files, find_bundle, run, say
+from heartseg.bundle import config_files, find_bundle, run, say_command
 from heartseg.data.cases import select_cases
 from heartseg.data.files import write_json
 from heartseg.data.phantom import write_phantoms
@@ -62,7 +62,7 @@ def begin(run_id: str, configs: list[str], paths: dict[str, Path], **values: str
     folder = find_bundle(BUNDLE)
     files = config_files(folder, configs[0], configs[1:])
     own = {**{name: str(path.resolve()) for name, path in paths.items()}, **values}
-    say(f"cd {folder} && {command_line(run_id, files, own)}")
+    say_command(folder, run_id, files, own)
     run(folder, run_id, files, own)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from types import TracebackType
 
@@ -10,10 +11,16 @@ class InputError(ValueError):
     """Input that cannot be used as it is. The message is one line: what, where, and how to mend it."""
 
 
+_TOLD = re.compile(rf"^{re.escape(InputError.__module__)}\.InputError: (.+)$", re.MULTILINE)
+
+
 def input_error(error: BaseException | None) -> InputError | None:
     """The InputError at the bottom of a chain: MONAI wraps what a transform raises in errors of its own."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
+        # A worker process of a data loader sends its traceback as text, and no chain.
+        if told := _TOLD.search(str(error)):
+            return InputError(told[1])
         if isinstance(error, InputError):
             return error
         seen.add(id(error))

@@ -14,6 +14,8 @@ from monai.inferers import Inferer
 from monai.utils import fall_back_tuple
 from scipy import ndimage
 
+from heartseg.errors import InputError
+
 # Resampling the result back to the scan's grid mixes neighbouring voxels, so the windows over this many
 # voxels around the organ are visited too.
 MARGIN = 2
@@ -40,6 +42,8 @@ class OrganWindowInferer(Inferer):
     The call takes an image ``[B, C, *spatial]`` and a network that maps ``[N, C, *roi_size]`` to logits
     ``[N, classes, *roi_size]``, class 0 being the background; it returns logits ``[B, classes, *spatial]``,
     where voxels that no visited window covers say background (logit 0 against -20).
+
+    Raises InputError for an overlap that cannot be.
     """
 
     def __init__(
@@ -52,7 +56,7 @@ class OrganWindowInferer(Inferer):
     ) -> None:
         super().__init__()
         if not 0 <= overlap < 1:
-            raise ValueError(f"overlap: {overlap} is not in [0, 1)")
+            raise InputError(f"overlap: {overlap} is not in [0, 1); give the share that neighbouring windows share")
         self.roi_size = tuple(roi_size)
         self.overlap = overlap
         self.sw_batch_size = sw_batch_size

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from heartseg.apply import Segmenter
-from heartseg.bundle import command_line, say
+from heartseg.bundle import say, say_command
 from heartseg.data.files import provenance, write_json
 from heartseg.data.scan import list_scans, mask_path
 from heartseg.errors import InputError
@@ -38,13 +38,19 @@ def segment_scans(
     if overwrite:
         own["overwrite"] = True
     segmenter = Segmenter(bundle, overlays, {**(settings or {}), "output_dir": str(out.resolve())}, weights)
-    say(f"cd {segmenter.folder} && {command_line('inference', segmenter.files, own)}")
+    say_command(segmenter.folder, "inference", segmenter.files, own)
     say(machine_line(segmenter.device, segmenter.amp, 0))
-    console = Console()
+    plain: Any = {"markup": False, "emoji": False, "highlight": False, "soft_wrap": True}  # a name may hold [ ]
+    console, errors = Console(**plain), Console(stderr=True, **plain)
     records: dict[str, Any] = _records(out)
     failed = 0
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=errors, transient=True) as progress:
         task = progress.add_task("scans", total=len(todo))
         for scan in todo:
             progress.update(task, description=Path(scan).name)
@@ -52,12 +58,12 @@ def segment_scans(
                 mask = segmenter(scan, save=True)
             except InputError as error:
                 failed += 1
-                console.print(f"heartseg: {error}", style="red", soft_wrap=True, highlight=False)
+                errors.print(f"heartseg: {error}", style="red")
             else:
                 target = mask_path(scan, out)
                 volumes = ", ".join(f"{name} {millilitres:.1f} mL" for name, millilitres in mask.millilitres.items())
                 empty = "" if any(mask.millilitres.values()) else " (nothing found)"
-                console.print(f"{target}: {volumes}{empty}, {mask.seconds:.1f} s", soft_wrap=True, highlight=False)
+                console.print(f"{target}: {volumes}{empty}, {mask.seconds:.1f} s")
                 records[target.name] = {
                     "scan": str(scan),
                     "millilitres": {name: round(value, 3) for name, value in mask.millilitres.items()},
@@ -71,7 +77,7 @@ def segment_scans(
     parts = [f"{len(todo) - failed} segmented"]
     parts += [f"{skipped} skipped since they have a mask (--overwrite redoes them)"] if skipped else []
     parts += [f"{failed} could not be segmented"] if failed else []
-    console.print(", ".join(parts), soft_wrap=True, highlight=False)
+    console.print(", ".join(parts))
     return failed
 
 

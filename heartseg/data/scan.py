@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Collection, Hashable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -84,8 +85,8 @@ def read_scan(source: Any) -> tuple[Any, np.ndarray, str]:
 
 def to_tensor(image: Any, voxels: np.ndarray, name: str) -> MetaTensor:
     """Voxels as a MetaTensor ``[1, x, y, z]`` that knows its file and the grid it was read on."""
-    # Byte order and integer widths that torch lacks end here.
-    tensor = torch.from_numpy(np.ascontiguousarray(voxels, dtype=np.float32))[None]
+    # Byte order and integer widths that torch lacks end here. A copy: later transforms write in place.
+    tensor = torch.from_numpy(np.array(voxels, dtype=np.float32, order="C"))[None]
     affine = torch.as_tensor(np.asarray(image.affine, dtype=np.float64))
     meta = {"filename_or_obj": name, "original_affine": affine.clone(), "spatial_shape": np.array(image.shape)}
     return MetaTensor(tensor, affine=affine, meta=meta)
@@ -122,7 +123,8 @@ def mask_image(mask: torch.Tensor, like: Any) -> nib.Nifti1Image:
     image = nib.Nifti1Image(array, like.affine)
     if isinstance(like, nib.Nifti1Image):
         header = like.header
-        image.set_qform(header.get_qform(), int(header["qform_code"]))
+        with suppress(ValueError):  # a quaternion that is no rotation, which only an unread qform can have
+            image.set_qform(header.get_qform(), int(header["qform_code"]))
         image.set_sform(like.affine, int(header["sform_code"]) or int(header["qform_code"]) or 1)
         image.header.set_xyzt_units(*header.get_xyzt_units())
     return image
@@ -148,6 +150,8 @@ def list_scans(
     inputs = [inputs] if isinstance(inputs, str | os.PathLike) else list(inputs)
     scans: list[str] = []
     for entry in map(Path, inputs):
+        if not entry.exists():
+            raise InputError(f"{entry}: there is no such file or folder; check the path")
         if entry.is_dir():
             tests = (entry / "imagesTs").is_dir()
             scans += [case["image"] for case in find_cases(entry, labelled=False if tests else None)]

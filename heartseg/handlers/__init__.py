@@ -3,5 +3,6 @@
 from heartseg.handlers.cases import CaseMetrics
 from heartseg.handlers.summary import machine_line
 from heartseg.handlers.tensorboard import TensorBoardRun
+from heartseg.handlers.validation import FinalValidation
 
-__all__ = ["CaseMetrics", "TensorBoardRun", "machine_line"]
+__all__ = ["CaseMetrics", "FinalValidation", "TensorBoardRun", "machine_line"]

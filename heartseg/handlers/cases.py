@@ -141,4 +141,4 @@ def _cells(row: Mapping[str, Any]) -> list[str]:
 
 def _map(image: MetaTensor) -> torch.Tensor:
     """A channel-first label map ``[1, x, y, z]`` without its channel, as plain integers."""
-    return image.as_tensor()[0].round().to(torch.uint8).cpu()
+    return image.as_tensor()[0].round().to(torch.int32).cpu()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -55,7 +56,13 @@ def surface_metrics(
     low, high = (box.amin(0) - 1).clamp_min(0).tolist(), (box.amax(0) + 2).tolist()
     crop = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
     a, b = pred[crop][None, None], truth[crop][None, None]
-    common: dict[str, Any] = {"include_background": True, "spacing": list(spacing)}
+    common: dict[str, Any] = {"include_background": True, "spacing": [float(s) for s in spacing]}
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*always_return_as_numpy.*")  # MONAI warns of its own call
+        return _distances(a, b, common, tolerance)
+
+
+def _distances(a: torch.Tensor, b: torch.Tensor, common: dict[str, Any], tolerance: float) -> dict[str, float | None]:
     edges = get_mask_edges(a[0, 0], b[0, 0], crop=False)
     both, each = (edges[0] & edges[1]).sum(), edges[0].sum() + edges[1].sum()
     return {

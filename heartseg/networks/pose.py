@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from heartseg.networks.weights import load_weights
+
 # A pose is (order, flips): axis j of the array shows axis order[j] of the RAS anatomy, backwards if flips[j].
 # Number 0 is the identity: the array is RAS.
 POSES: tuple[tuple[tuple[int, ...], tuple[bool, ...]], ...] = tuple(
@@ -119,7 +121,5 @@ def pose_probabilities(network: nn.Module, cube: torch.Tensor) -> torch.Tensor:
 
 @lru_cache(maxsize=4)
 def load_pose_network(weights: str) -> PoseNet:
-    """A PoseNet with these weights, kept for the next scan."""
-    network = PoseNet()
-    network.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
-    return network.eval()
+    """A PoseNet with these weights, kept for the next scan. Raises InputError as `load_weights`."""
+    return load_weights(PoseNet(), weights).eval()

@@ -126,8 +126,9 @@ class RunSummary:
             "val_loss": None if loss is None else float(loss),
             "val_dice": float(metrics[self.dice_key]),
         }
-        if self.history and self.history[-1]["epoch"] == trainer.state.epoch:
-            # this handler stands before the ValidationHandler in the trainer's list: the row is there already
+        if self.history and (self.history[-1]["epoch"] == trainer.state.epoch or trainer.should_terminate):
+            # the row is there already: this handler stands before the ValidationHandler in the trainer's list, or
+            # a time limit has ended the run within the next epoch
             self.history[-1].update(self._validation, minutes=self._minutes())
             self._write(trainer, "running", None)
 

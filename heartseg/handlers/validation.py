@@ -1,0 +1,27 @@
+"""A run never ends on weights that nobody judged."""
+
+from __future__ import annotations
+
+from ignite.engine import Engine, Events
+from monai.engines import Evaluator, Trainer
+
+
+class FinalValidation:
+    """Attached to the trainer: validate when training ends, unless its last epoch has just been validated.
+
+    ``ValidationHandler`` validates every so many epochs, so that a run of fewer epochs, one whose last epochs
+    fall between, and one that a time limit ends would leave their last weights unjudged, or none at all.
+
+    List it before handlers that write at the end of a run.
+    """
+
+    def __init__(self, validator: Evaluator) -> None:
+        self.validator = validator
+
+    def attach(self, engine: Engine) -> None:
+        """Register with a trainer."""
+        engine.add_event_handler(Events.COMPLETED, self._validate)
+
+    def _validate(self, engine: Trainer) -> None:
+        if self.validator.state.epoch != engine.state.epoch and engine.state.iteration > 0:
+            self.validator.run(engine.state.epoch)

@@ -1,0 +1,147 @@
+"""Files are whole or not there, and say where they came from."""
+
+import gzip
+import json
+import subprocess
+
+import monai
+import pytest
+import torch
+
+import heartseg
+from heartseg.data import files
+from heartseg.data.files import atomic, cases_file, commit, provenance, read_cases_of, sha256, write_json
+
+ABC = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"  # FIPS 180-2, appendix B.1
+NOTHING = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+
+
+def listing(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_atomic_puts_the_file_in_place_at_the_end(tmp_path):
+    target = tmp_path / "new" / "folder" / "mask.nii.gz"
+    with atomic(target) as temporary:
+        temporary.write_text("whole")
+        assert not target.exists()
+        assert temporary.parent == target.parent  # a rename across file systems would be a copy
+        assert temporary.name.endswith("mask.nii.gz")
+        assert temporary.name.startswith(".")  # no reader takes it for a scan
+        number = temporary.stat().st_ino
+    assert target.stat().st_ino == number  # renamed: a copy could be cut off half-way
+    assert listing(target.parent) == ["mask.nii.gz"]
+    assert target.read_text() == "whole"
+
+
+def test_atomic_replaces_an_older_file(tmp_path):
+    (tmp_path / "a.json").write_text("old")
+    with atomic(str(tmp_path / "a.json")) as temporary:
+        temporary.write_text("new")
+        assert (tmp_path / "a.json").read_text() == "old"
+    assert (tmp_path / "a.json").read_text() == "new"
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
+def test_atomic_leaves_nothing_of_a_failure(tmp_path, error):
+    (tmp_path / "a.json").write_text("old")
+    with pytest.raises(error), atomic(tmp_path / "a.json") as temporary:
+        temporary.write_text("ha")
+        raise error
+    assert listing(tmp_path) == ["a.json"]
+    assert (tmp_path / "a.json").read_text() == "old"
+
+
+def test_atomic_without_a_file_written_is_an_error(tmp_path):
+    with pytest.raises(FileNotFoundError), atomic(tmp_path / "a.json"):
+        pass
+    assert listing(tmp_path) == []
+
+
+def test_write_json(tmp_path):
+    write_json(tmp_path / "a.json", {"dice": 0.5, "names": ["é", None]})
+    text = (tmp_path / "a.json").read_text(encoding="utf-8")
+    assert json.loads(text) == {"dice": 0.5, "names": ["é", None]}
+    assert text.endswith("}\n") and text.count("\n") == 7  # a person can read it
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), -float("inf")])
+def test_write_json_refuses_what_json_does_not_know(tmp_path, number):
+    write_json(tmp_path / "a.json", {"dice": 1})
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(tmp_path / "a.json", {"dice": 2, "hd": [number]})
+    assert listing(tmp_path) == ["a.json"]
+    assert json.loads((tmp_path / "a.json").read_text()) == {"dice": 1}
+
+
+def test_write_json_refuses_what_is_no_json(tmp_path):
+    with pytest.raises(TypeError, match="not JSON serializable"):
+        write_json(tmp_path / "a.json", {"dice": torch.ones(1)})
+    assert listing(tmp_path) == []
+
+
+def test_sha256_of_known_bytes(tmp_path):
+    (tmp_path / "abc").write_bytes(b"abc")
+    (tmp_path / "nothing").touch()
+    assert sha256(tmp_path / "abc") == sha256(str(tmp_path / "abc")) == ABC
+    assert sha256(tmp_path / "nothing") == NOTHING
+
+
+def test_sha256_of_a_file_larger_than_one_piece(tmp_path):
+    (tmp_path / "a").write_bytes(b"a" * 1_000_000)  # FIPS 180-2, appendix B.3
+    assert sha256(tmp_path / "a") == "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0"
+
+
+def test_provenance(tmp_path):
+    (tmp_path / "model.pt").write_bytes(b"abc")
+    assert provenance(tmp_path / "model.pt") == {
+        "heartseg": heartseg.__version__,
+        "commit": commit(),
+        "monai": monai.__version__,
+        "torch": str(torch.__version__),
+        "weights": {"file": "model.pt", "sha256": ABC},
+    }
+    json.dumps(provenance())
+
+
+@pytest.mark.parametrize("weights", [None, "gone.pt"])
+def test_provenance_without_weights(tmp_path, weights):
+    assert provenance(weights and tmp_path / weights)["weights"] is None
+
+
+@pytest.fixture
+def checkout(tmp_path, monkeypatch):
+    """A folder that heartseg runs from. Tests ask ``commit.__wrapped__``, whose answers are not kept."""
+    (tmp_path / "heartseg").mkdir()
+    (tmp_path / "heartseg" / "__init__.py").touch()
+    monkeypatch.setattr(files.heartseg, "__file__", str(tmp_path / "heartseg" / "__init__.py"))
+    return tmp_path
+
+
+def test_commit_of_a_checkout(checkout):
+    def git(*args):
+        who = ("-c", "user.name=A", "-c", "user.email=a@b.c", "-c", "commit.gpgsign=false")
+        return subprocess.run(["git", "-C", checkout, *who, *args], check=True, capture_output=True, text=True).stdout
+
+    assert commit.__wrapped__() is None  # installed: no repository
+    git("init", "-q")
+    assert commit.__wrapped__() is None  # nothing was committed yet
+    git("add", ".")
+    git("commit", "-q", "-m", "first")
+    assert commit.__wrapped__() == git("rev-parse", "--short=12", "HEAD").strip()
+    git("tag", "v1")  # a tag is no commit
+    (checkout / "heartseg" / "__init__.py").write_text("changed")
+    assert commit.__wrapped__() == git("rev-parse", "--short=12", "HEAD").strip() + "-dirty"
+
+
+def test_cases_are_listed_beside_the_weights(tmp_path):
+    assert cases_file(tmp_path / "model.pt") == tmp_path / "model.json"
+    write_json(tmp_path / "model.json", {"train": ["a", "b"], "val": ["c"]})
+    assert read_cases_of(tmp_path / "model.pt") == {"train": ["a", "b"], "val": ["c"]}
+
+
+@pytest.mark.parametrize("content", [None, b"", b"{", b"[1, 2]", b"\xff\xfe", gzip.compress(b"{}")])
+def test_cases_that_nobody_wrote_down(tmp_path, content):
+    if content is not None:
+        (tmp_path / "model.json").write_bytes(content)
+    assert read_cases_of(tmp_path / "model.pt") == {}

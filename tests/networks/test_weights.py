@@ -1,0 +1,152 @@
+"""Weights load strictly and safely, or one line says why not."""
+
+import os
+import pickle
+
+import pytest
+import torch
+from torch import nn
+
+from heartseg.errors import InputError
+from heartseg.networks import load_weights
+from heartseg.networks.weights import read_state
+
+
+def net(width=3):
+    return nn.Sequential(nn.Conv3d(1, width, 3), nn.InstanceNorm3d(width, affine=True), nn.Conv3d(width, 2, 1))
+
+
+@pytest.fixture
+def state():
+    torch.manual_seed(7)
+    return net().state_dict()
+
+
+def saved(tmp_path, content):
+    torch.save(content, tmp_path / "model.pt")
+    return tmp_path / "model.pt"
+
+
+def equal(first, second):
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+def fault(path, network=None):
+    with pytest.raises(InputError) as caught:
+        load_weights(net() if network is None else network, path)
+    line = str(caught.value)
+    assert line.startswith(f"{path}: ")
+    assert "\n" not in line
+    return line
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda state: state,
+        lambda state: {"model": state},
+        lambda state: {"state_dict": state, "epoch": 3},
+        lambda state: {"network": state, "optimizer": {"state": {}}},
+        lambda state: {"ema": state},
+        lambda state: {"model": {"state_dict": state}},
+    ],
+    ids=["bare", "model", "state_dict", "network", "ema", "nested"],
+)
+def test_bare_and_wrapped_states(tmp_path, state, wrap):
+    network = net()
+    assert not equal(network.state_dict(), state)
+    assert load_weights(network, saved(tmp_path, wrap(state))) is network
+    assert equal(network.state_dict(), state)
+
+
+def test_path_as_text(tmp_path, state):
+    assert equal(load_weights(net(), str(saved(tmp_path, state))).state_dict(), state)
+
+
+def test_none_leaves_the_network_as_it_is(state):
+    network = net()
+    network.load_state_dict(state)
+    assert load_weights(network, None) is network
+    assert equal(network.state_dict(), state)
+
+
+def test_missing_file(tmp_path):
+    assert "no such file; train first, or name other weights" in fault(tmp_path / "gone.pt")
+    assert "no such file" in fault(tmp_path)  # a folder
+
+
+@pytest.mark.parametrize("content", [b"", b"not weights", b"PK\x03\x04", b"\x80\x02}q\x00.", b"\x80\x02."])
+def test_damaged_file(tmp_path, content):
+    path = tmp_path / "model.pt"
+    path.write_bytes(content)
+    assert "give a PyTorch state dict" in fault(path) or "holds no state dict" in fault(path)
+
+
+@pytest.mark.parametrize("share", [0.02, 0.3, 0.6, 0.95])
+def test_file_that_was_cut_off(tmp_path, state, share):
+    path = saved(tmp_path, state)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(share * len(whole))])
+    assert "cannot be read as weights" in fault(path)
+
+
+class Mine:
+    """Runs a command where it is unpickled."""
+
+    def __init__(self, target):
+        self.target = target
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.target),)
+
+
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol:UserWarning")
+@pytest.mark.parametrize("how", ["torch", "pickle"])
+def test_code_in_a_file_is_not_run(tmp_path, state, how):
+    target, path = tmp_path / "it-ran", tmp_path / "model.pt"
+    content = {"weight": Mine(target)}
+    if how == "torch":
+        torch.save({**state, **content}, path)
+    else:
+        path.write_bytes(pickle.dumps(content))
+    assert "cannot be read as weights" in fault(path)
+    assert not target.exists()
+    # And this is no dud: a reader without that care runs it.
+    if how == "torch":
+        torch.load(path, weights_only=False)
+    else:
+        pickle.loads(path.read_bytes())
+    assert target.is_dir()
+
+
+@pytest.mark.parametrize("content", [{}, {"epoch": 3}, [1, 2], {"model": {}}, {"a": torch.ones(1), "b": 2}, 5])
+def test_what_is_no_state_dict(tmp_path, content):
+    assert "holds no state dict (names and tensors); give the weights of a network" in fault(saved(tmp_path, content))
+
+
+def test_the_first_layer_of_another_shape_is_named(tmp_path, state):
+    line = fault(saved(tmp_path, state), net(width=5))
+    assert "layer 0.weight is [3, 1, 3, 3, 3] in the file, [5, 1, 3, 3, 3] in the network" in line
+    assert "2.weight" not in line
+    assert line.endswith("give the overlay that they were trained with, or other weights")
+
+
+def test_a_layer_that_the_file_lacks_is_named(tmp_path, state):
+    del state["1.bias"], state["2.weight"]
+    assert "the weights lack layer 1.bias;" in fault(saved(tmp_path, state))
+
+
+def test_a_layer_that_the_network_lacks_is_named(tmp_path, state):
+    assert "the network lacks layer 3.weight;" in fault(saved(tmp_path, {**state, "3.weight": torch.ones(1)}))
+
+
+def test_a_refused_file_leaves_the_network_as_it_is(tmp_path, state):
+    network = net()
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    del state["2.bias"]
+    fault(saved(tmp_path, state), network)
+    assert equal(network.state_dict(), before)
+
+
+def test_read_state_gives_the_tensors(tmp_path, state):
+    assert equal(read_state(saved(tmp_path, {"model": state})), dict(state))
