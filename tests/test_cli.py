@@ -20,10 +20,11 @@ def tree(folder):
 
 
 def refused(answer):
-    """Status 2, nothing on stdout, and one line; the line."""
+    """Status 2, no result, and one line; the line."""
     status, out, err = answer
     (line,) = [line for line in err.splitlines() if line.startswith("heartseg: ")]
-    assert status == 2 and out == "" and "Traceback" not in err
+    assert status == 2 and "Traceback" not in err
+    assert [other for other in out.splitlines() if not other.startswith("device ")] == []
     return line.removeprefix("heartseg: ")
 
 
@@ -84,11 +85,19 @@ def test_data_fetch_explains_itself(heartseg):
 
 
 def test_check_of_a_good_data_set(phantoms, heartseg):
-    status, out, _ = heartseg("check", phantoms, "--labels", "0,1")
+    status, out, _ = heartseg("check", phantoms)
     assert status == 0
     assert out.splitlines()[0] == "cases: 7 (6 labelled) of 7 patients"
     assert "label 1 (left atrium): mean " in out
     assert out.splitlines()[-1].startswith("0 errors, ")
+
+
+def test_check_knows_which_labels_may_occur(phantoms, heartseg):
+    assert heartseg("check", phantoms, "--labels", "0,1")[0] == 0
+    status, out, _ = heartseg("check", phantoms, "--labels", "0,2")
+    assert status == 2
+    errors = [line for line in out.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 6 and all("holds the label 1" in line for line in errors)
 
 
 def test_check_of_a_broken_data_set_says_each_fault_in_one_line(phantoms, heartseg, tmp_path):
@@ -245,10 +254,11 @@ def test_missing_data_are_refused(door, seeded_weights, heartseg, empty):
     assert list(empty.iterdir()) == []
 
 
-def test_a_missing_scan_is_told_and_the_status_says_so(seeded_weights, heartseg, empty):
-    status, out, err = heartseg("segment", "left_atrium", "no.nii.gz", "--weights", seeded_weights, "--out", "out")
-    assert status == 2 and out == "0 segmented, 1 could not be segmented\n"
-    assert "heartseg: no.nii.gz: there is no such file; check the path" in err.splitlines()
+def test_a_missing_scan_is_refused_before_others_are_segmented(scans, seeded_weights, heartseg, empty):
+    said = at_once(
+        heartseg("segment", "left_atrium", scans[0], "no.nii.gz", "--weights", seeded_weights, "--out", "out")
+    )
+    assert said.startswith("no.nii.gz: ")
     assert list(empty.iterdir()) == []
 
 
@@ -275,13 +285,23 @@ def test_training_says_the_line_it_stands_for(phantoms, heartseg, empty):
     _, _, err = heartseg("train", "left_atrium", *words)
     (line,) = [line for line in err.splitlines() if "python -m monai.bundle" in line]
     expected = (
-        f"cd {BUNDLE} && python -m monai.bundle run training --config_file \"['configs/train.yaml','configs/quick.yaml']\" "
+        f"cd {BUNDLE} && python -m monai.bundle run training "
+        "--config_file \"['configs/train.yaml','configs/quick.yaml']\" "
         f"--dataset_dir {phantoms} --output_dir {empty / 'run'} --max_minutes 1.5 --seed 3"
     )
     assert shlex.split(line) == shlex.split(expected)
 
 
 def test_a_device_can_be_named(phantoms, seeded_weights, heartseg, tmp_path):
-    words = ["segment", "left_atrium", phantoms, "--weights", seeded_weights, *QUICK, "--set", "device=cpu"]
+    words = [
+        "segment",
+        "left_atrium",
+        phantoms / "imagesTs",
+        "--weights",
+        seeded_weights,
+        *QUICK,
+        "--set",
+        "device=cpu",
+    ]
     status, _, err = heartseg(*words, "--out", tmp_path)
     assert status == 0 and "device cpu" in err

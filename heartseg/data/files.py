@@ -82,4 +82,6 @@ def read_cases_of(weights: str | os.PathLike[str]) -> dict[str, list[str]]:
         content = json.loads(cases_file(weights).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return content if isinstance(content, dict) else {}
+    if not isinstance(content, dict):
+        return {}
+    return {side: content[side] for side in ("train", "val") if isinstance(content.get(side), list)}

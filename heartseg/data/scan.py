@@ -71,7 +71,7 @@ def read_scan(source: Any) -> tuple[Any, np.ndarray, str]:
         image, voxels = read_nifti(source)
         return image, voxels, str(source)
     if isinstance(source, MetaTensor):
-        voxels = source.as_tensor().detach().cpu().numpy()
+        voxels = source.as_tensor().detach().cpu().float().numpy()  # NumPy lacks bfloat16
         voxels = voxels[0] if voxels.ndim == 4 and voxels.shape[0] == 1 else voxels
         image = nib.Nifti1Image(voxels.astype(np.float32), source.affine.cpu().numpy())
         name = str(source.meta.get("filename_or_obj") or "the image")
