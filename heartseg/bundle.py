@@ -25,6 +25,10 @@ PACKAGE = Path(heartseg.__file__).parent
 # A wheel keeps the bundles inside the package, a checkout beside it.
 HOMES = (PACKAGE / "bundles", PACKAGE.parent / "bundles")
 
+PATHS = ("dataset_dir", "output_dir", "split_file", "weights", "initial_weights")  # ids that hold one
+POSITIVE = ("epochs", "batch_size", "patches_per_case", "val_interval", "batch_windows", "learning_rate")
+OF_WEIGHTS = ("anatomy", "spacing", "roi_size")  # what weights were trained with has to be used with them
+
 
 class _Values(yaml.SafeLoader):
     """YAML as people mean it: ``1e-4`` is a number, which YAML 1.1 reads as text, and a date is text."""
@@ -60,8 +64,8 @@ def config_files(bundle: Path, base: str, overlays: Sequence[str] = ()) -> list[
     files = []
     for name in (base, *overlays):
         file = f"configs/{name}.yaml"
-        if not (bundle / file).is_file():
-            whole = {"inference", "train", "pose"}
+        whole = {"inference", "train", "pose"}
+        if not (bundle / file).is_file() or (name in whole and name != base):
             known = sorted(path.stem for path in (bundle / "configs").glob("*.yaml") if path.stem not in whole)
             near = get_close_matches(name, known, n=1)
             hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(known)}"
@@ -118,12 +122,47 @@ def compose(
             raise InputError(f"{bundle / where}: broken YAML: {problem}; mend this line") from None
         _known_ids(parser, settings)
         _plain_paths([*(paths or {}).values(), *settings.values()])
+        parser.resolve_macro_and_relative_ids()  # a knob of train.yaml may be a macro for one of inference.yaml
+        _same_kind(parser, settings)
         parser.update({**(paths or {}), **settings})
         try:
             parser.parse(True)
         except (ValueError, KeyError, OSError) as error:
             raise InputError(f"{bundle.name}: configuration does not resolve: {_first_line(error)}") from error
     return parser
+
+
+def settings_of_run(run: Path) -> dict[str, Any]:
+    """What the weights of a run must be used with, from its ``config.yaml``; empty where there is none."""
+    try:
+        config = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError):
+        return {}
+    return {name: config[name] for name in OF_WEIGHTS if isinstance(config, dict) and name in config}
+
+
+def _same_kind(parser: ConfigParser, settings: Mapping[str, Any]) -> None:
+    """Refuse a value of another kind than the one it replaces; expressions and nulls are not judged."""
+    for name, value in settings.items():
+        old = parser[name]
+        if old is None or value is None or any(isinstance(item, str) and item[:1] in "$@%" for item in (old, value)):
+            continue
+        number = isinstance(old, int | float) and not isinstance(old, bool)
+        wanted = None
+        if isinstance(old, bool):
+            wanted = None if isinstance(value, bool) else "true or false"
+        elif number and (isinstance(value, bool) or not isinstance(value, int | float)):
+            wanted = "a number"
+        elif isinstance(old, int) and not isinstance(value, int):
+            wanted = "a whole number"
+        elif number and (value < 0 or (value == 0 and name in POSITIVE)):
+            wanted = "a positive number"
+        elif isinstance(old, list) and old and all(isinstance(item, int | float) for item in old):
+            fits = isinstance(value, list) and len(value) == len(old)
+            fits = fits and all(type(item) in (int, float) and item > 0 for item in value)
+            wanted = None if fits else f"a list of {len(old)} positive numbers"
+        if wanted:
+            raise InputError(f"--set {name}: {value!r} is not {wanted}, as in {name}={old}")
 
 
 def _known_ids(parser: ConfigParser, settings: Mapping[str, Any]) -> None:

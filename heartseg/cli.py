@@ -52,7 +52,9 @@ def train(
     overlay: Overlays = None,
     set_: Settings = None,
     weights: Annotated[Path | None, typer.Option("--weights", help="State dict to start from.")] = None,
-    max_minutes: Annotated[float | None, typer.Option(help="Stop and save after so many minutes.")] = None,
+    max_minutes: Annotated[
+        float | None, typer.Option(min=0.01, help="Stop, validate and save after so many minutes.")
+    ] = None,
     download: Annotated[bool, typer.Option(help="Fetch Task02_Heart first where DATA is missing.")] = False,
 ) -> None:
     """Train a bundle. The run's folder then holds model.pt (best weights), curves.png, run_summary.md and logs.
@@ -81,7 +83,7 @@ def segment(
     """
     from heartseg.segmenting import segment_scans
 
-    settings = _settings(set_)
+    settings = _settings(set_, run)
     paths = {"inputs": [str(path.resolve()) for path in inputs], "output_dir": str(out.resolve())}
     failed = segment_scans(bundle, inputs, out, overwrite, _weights(run, weights), overlay or [], settings, paths)
     raise typer.Exit(2 if failed else 0)
@@ -100,7 +102,7 @@ def evaluate(
 ) -> None:
     """Judge weights on labelled cases: Dice, surface distances in mm and volumes, each case on its own grid."""
     paths = {"dataset_dir": data, "output_dir": out, "weights": _weights(run, weights)}
-    _run(bundle, "evaluating", ["inference", "evaluate", *(overlay or [])], set_, paths, {"split": split})
+    _run(bundle, "evaluating", ["inference", "evaluate", *(overlay or [])], set_, paths, {"split": split}, run)
     print(f"results: {out / 'evaluation_results.json'}")
     print(f"pictures: {out / 'pictures'}")
 
@@ -169,11 +171,17 @@ def fetch(
 
 
 def _run(
-    bundle: str, run_id: str, configs: list[str], set_: list[str] | None, paths: dict[str, Path | None], values: Any
+    bundle: str,
+    run_id: str,
+    configs: list[str],
+    set_: list[str] | None,
+    paths: dict[str, Path | None],
+    values: dict[str, Any],
+    weights_of: Path | None = None,
 ) -> None:
     from heartseg.bundle import compose, config_files, find_bundle, run, say_command
 
-    settings = _settings(set_)
+    settings = _settings(set_, weights_of)
     folder = find_bundle(bundle)
     own = {name: str(path.resolve()) for name, path in paths.items() if path is not None}
     own.update({name: value for name, value in values.items() if value is not None})
@@ -185,10 +193,15 @@ def _run(
     run(folder, run_id, files, own)
 
 
-def _settings(set_: list[str] | None) -> dict[str, Any]:
-    from heartseg.bundle import parse_settings
+def _settings(set_: list[str] | None, run: Path | None = None) -> dict[str, Any]:
+    """What --set says; with a run, on top of what its weights need. Paths mean what they mean in the shell."""
+    from heartseg.bundle import PATHS, parse_settings, settings_of_run
 
-    return parse_settings(set_ or [])
+    settings = parse_settings(set_ or [])
+    for name in PATHS:
+        if isinstance(value := settings.get(name), str) and not value.startswith(("$", "@", "%")):
+            settings[name] = str(Path(value).absolute())
+    return {**(settings_of_run(run) if run else {}), **settings}
 
 
 def _weights(run: Path | None, weights: Path | None) -> Path | None:

@@ -25,6 +25,8 @@ def run_demo(out: Path) -> None:
     A folder that holds an earlier demo is made anew. Raises InputError for one that holds anything else.
     """
     start = time.monotonic()
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out}: is a file; name a new folder with --out")
     if out.exists() and any(out.iterdir()) and not (out / MARK).is_file():
         raise InputError(f"{out}: holds other files; name a new folder with --out")
     for part in ("run", "evaluation", "masks"):

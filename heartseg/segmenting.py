@@ -13,7 +13,8 @@ from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TextColum
 from heartseg.apply import Segmenter
 from heartseg.bundle import say, say_command
 from heartseg.data.files import provenance, write_json
-from heartseg.data.scan import list_scans, mask_path
+from heartseg.data.layout import flat
+from heartseg.data.scan import list_scans, mask_path, mask_target
 from heartseg.errors import InputError
 from heartseg.handlers.summary import machine_line
 
@@ -33,7 +34,9 @@ def segment_scans(
     ``out/segmentation.json`` keeps, for each mask, volumes, the anatomical axes used, seconds and provenance.
     """
     scans = [entry["image"] for entry in list_scans(inputs)]
-    todo = [scan for scan in scans if overwrite or not mask_path(scan, out).exists()]
+    todo = [scan for scan in scans if overwrite or not mask_target(scan, out).exists()]
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out}: is a file; name a folder with --out")
     own = {**(paths or {}), **({"weights": str(weights.resolve())} if weights else {}), **(settings or {})}
     if overwrite:
         own["overwrite"] = True
@@ -56,8 +59,11 @@ def segment_scans(
             progress.update(task, description=Path(scan).name)
             try:
                 mask = segmenter(scan, save=True)
-            except InputError as error:
+            except (InputError, RuntimeError, MemoryError, OSError) as error:
+                # One scan that MONAI or torch cannot take, or that is too large, does not cost the others.
                 failed += 1
+                if not isinstance(error, InputError):
+                    error = InputError(f"{scan}: cannot be segmented ({flat(error)}); look at it in a viewer")
                 errors.print(f"heartseg: {error}", style="red")
             else:
                 target = mask_path(scan, out)

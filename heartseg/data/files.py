@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import heartseg
+from heartseg.errors import InputError
 
 
 @contextmanager
@@ -22,7 +23,10 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
     The suffixes are kept (``mask.nii.gz`` stays a ``.nii.gz``), since writers choose the format by them.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{path.parent}: cannot be made ({error.strerror}); name another output folder") from None
     temporary = path.with_name(f".partial-{os.getpid()}-{path.name}")
     try:
         yield temporary

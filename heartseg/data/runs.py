@@ -6,13 +6,20 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from heartseg.data.files import cases_file, provenance, write_json
+from heartseg.data.files import cases_file, provenance, read_cases_of, write_json
 from heartseg.data.layout import Case
 from heartseg.errors import InputError
 
 
-def new_run(output_dir: str | os.PathLike[str], train: Sequence[Case], val: Sequence[Case]) -> None:
+def new_run(
+    output_dir: str | os.PathLike[str],
+    train: Sequence[Case],
+    val: Sequence[Case],
+    initial_weights: str | os.PathLike[str] | None = None,
+) -> None:
     """Make the folder of a run and note beside its weights which cases train and which validate.
+
+    What trained the initial weights has trained these too.
 
     Raises InputError where the folder holds a run already: nothing is overwritten.
     """
@@ -21,9 +28,11 @@ def new_run(output_dir: str | os.PathLike[str], train: Sequence[Case], val: Sequ
     if held:
         raise InputError(f"{folder}: holds a run already ({', '.join(held)}); name another output folder")
     try:
+        earlier = read_cases_of(initial_weights).get("train", []) if initial_weights else []
+        ids = list(dict.fromkeys([case["id"] for case in train] + earlier))
         write_json(
             cases_file(folder / "model.pt"),
-            {"train": [case["id"] for case in train], "val": [case["id"] for case in val], **provenance()},
+            {"train": ids, "val": [case["id"] for case in val], **provenance(initial_weights)},
         )
     except OSError as error:
         raise InputError(f"{folder}: cannot be written ({error.strerror}); name another output folder") from None

@@ -53,6 +53,7 @@ class LoadScand(MapTransform):
         d = dict(data)
         for key in self.key_iterator(d):
             image, voxels, name = read_scan(d[key])
+            check_spacing(image.affine, name)
             if key == self.reference:
                 check_voxels(voxels, name)
             else:
@@ -62,6 +63,14 @@ class LoadScand(MapTransform):
                     check_same_grid(_grid(scan), image, name)
             d[key] = to_tensor(image, voxels, name)
         return d
+
+
+def check_spacing(affine: np.ndarray, name: str) -> None:
+    """Refuse a spacing that is not in mm: hearts are scanned at 0.05 to 50 mm."""
+    spacing = nib.affines.voxel_sizes(affine)
+    if spacing.min() < 0.05 or spacing.max() > 50:
+        sizes = " x ".join(f"{s:.4g}" for s in spacing)
+        raise InputError(f"{name}: spacing {sizes} is not in mm (0.05 to 50); write mm into the header")
 
 
 def read_scan(source: Any) -> tuple[Any, np.ndarray, str]:
@@ -108,7 +117,7 @@ class SaveMaskd(MapTransform):
         d = dict(data)
         for key in self.key_iterator(d):
             source = str(d[self.image_key].meta["filename_or_obj"])
-            target = mask_path(source, self.output_dir)
+            target = mask_target(source, self.output_dir)
             image, _ = read_nifti(source, data=False)
             with atomic(target) as temporary:
                 nib.save(mask_image(d[key], image), temporary)
@@ -137,6 +146,14 @@ def mask_path(scan: str | os.PathLike[str], output_dir: str | os.PathLike[str]) 
     return Path(output_dir) / f"{stem}.nii.gz"
 
 
+def mask_target(scan: str | os.PathLike[str], output_dir: str | os.PathLike[str]) -> Path:
+    """`mask_path`, or InputError where the mask would take the place of the scan itself."""
+    target = mask_path(scan, output_dir)
+    if target.resolve() == Path(scan).resolve():
+        raise InputError(f"{scan}: its mask would replace the scan itself; name another output folder")
+    return target
+
+
 def list_scans(
     inputs: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     skip_done: str | os.PathLike[str] | None = None,
@@ -159,8 +176,10 @@ def list_scans(
             scans.append(str(entry))
     targets: dict[Path, str] = {}
     for scan in scans:
-        target = mask_path(scan, skip_done or ".")
-        if target in targets and targets[target] != scan:
+        target = mask_path(scan, ".") if skip_done is None else mask_target(scan, skip_done)
+        if target in targets and Path(targets[target]).resolve() == Path(scan).resolve():
+            continue
+        if target in targets:
             raise InputError(f"{scan}: its mask would replace that of {targets[target]}; segment them into two folders")
         targets[target] = scan
     todo = [scan for target, scan in targets.items() if skip_done is None or not target.exists()]

@@ -26,7 +26,8 @@ class CaseMetrics:
     Attach it to an evaluator whose postprocessing brings ``pred`` back to the scan's grid, with the untouched
     truth under ``label``. Distances use the spacing of the case's own affine. Cases that the weights were
     trained on (listed beside the weights, see `heartseg.data.files.read_cases_of`) are marked ``seen`` and
-    averaged apart: the means stand for unseen cases wherever there is one.
+    averaged apart: the means stand for unseen cases wherever there is one. Where no such list lies beside the
+    weights, ``seen`` is null.
 
     Args:
         output_dir: where the files go.
@@ -50,7 +51,7 @@ class CaseMetrics:
         self.tolerance = tolerance
         self.settings = dict(settings or {})
         self.cases: list[dict[str, Any]] = []
-        self.seen: Collection[str] = ()
+        self.seen: Collection[str] | None = ()
 
     def attach(self, engine: Engine) -> None:
         """Register with an evaluator."""
@@ -60,14 +61,17 @@ class CaseMetrics:
 
     def _start(self, engine: Engine) -> None:
         self.cases = []
-        self.seen = set(read_cases_of(self.weights).get("train", ())) if self.weights else ()
+        trained = read_cases_of(self.weights).get("train") if self.weights else ()
+        self.seen = None if trained is None else set(trained)
 
     def _collect(self, engine: Engine) -> None:
         for entry, item in decollated(engine):
             pred, truth = item["pred"], item["label"]
             spacing = tuple(round(float(s), 6) for s in truth.pixdim)
             result = case_metrics(_map(pred), _map(truth), spacing, self.classes, self.tolerance)
-            self.cases.append({"id": entry["id"], "seen": entry["id"] in self.seen, **result})
+            self.cases.append(
+                {"id": entry["id"], "seen": None if self.seen is None else entry["id"] in self.seen, **result}
+            )
 
     def _write(self, engine: Engine) -> None:
         clean = summary(self.cases)
@@ -102,7 +106,8 @@ def summary(cases: list[dict[str, Any]]) -> dict[str, Any]:
     seen = [case for case in cases if case["seen"]]
     main = unseen or seen
     result = _means(main)
-    result["averaged_over"] = {"cases": len(main), "seen": not unseen and bool(seen)}
+    unknown = any(case["seen"] is None for case in main)
+    result["averaged_over"] = {"cases": len(main), "seen": None if unknown else not unseen and bool(seen)}
     if unseen and seen:
         result["seen"] = _means(seen)
     result["cases"] = cases
@@ -128,7 +133,8 @@ def print_table(clean: Mapping[str, Any]) -> None:
         table.add_row(case["id"], "yes" if case["seen"] else "", *_cells(case), *(f"{v:.1f}" for v in volumes))
     table.add_section()
     over = clean["averaged_over"]
-    table.add_row(f"mean of {over['cases']} {'seen' if over['seen'] else 'unseen'}", "", *_cells(clean), "", "")
+    words = {True: "seen", False: "unseen", None: "(seen or not: unknown)"}
+    table.add_row(f"mean of {over['cases']} {words[over['seen']]}", "", *_cells(clean), "", "")
     if "seen" in clean:
         table.add_row("mean of the seen", "yes", *_cells(clean["seen"]), "", "")
     Console().print(table)

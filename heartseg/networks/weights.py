@@ -13,7 +13,7 @@ from torch import nn
 from heartseg.errors import InputError
 
 Network = TypeVar("Network", bound=nn.Module)
-WRAPPERS = ("model", "state_dict", "network", "ema")  # keys under which others put the state dict
+WRAPPERS = ("model", "state_dict", "ema", "network")  # keys under which others put the state dict
 
 
 def load_weights(network: Network, weights: str | os.PathLike[str] | None) -> Network:
