@@ -51,7 +51,7 @@ class OrganWindowInferer(Inferer):
         roi_size: Sequence[int],
         overlap: float = 0.5,
         sw_batch_size: int = 2,
-        min_volume: int = 5000,
+        min_volume: float = 5000,
         exhaustive: bool = False,
     ) -> None:
         super().__init__()

@@ -34,7 +34,7 @@ def segment_scans(
     ``out/segmentation.json`` keeps, for each mask, volumes, the anatomical axes used, seconds and provenance.
     """
     scans = [entry["image"] for entry in list_scans(inputs)]
-    todo = [scan for scan in scans if overwrite or not mask_target(scan, out).exists()]
+    todo = [scan for scan in scans if not mask_target(scan, out).exists() or overwrite]
     if out.exists() and not out.is_dir():
         raise InputError(f"{out}: is a file; name a folder with --out")
     own = {**(paths or {}), **({"weights": str(weights.resolve())} if weights else {}), **(settings or {})}

@@ -1,0 +1,60 @@
+"""What --set and --run may change: kinds of values, paths, and what weights must be used with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from heartseg.bundle import compose, config_files, find_bundle, settings_of_run
+from heartseg.cli import _settings
+from heartseg.errors import InputError
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "wanted"),
+    [
+        ("epochs", "abc", "a number"),
+        ("epochs", 0, "a positive number"),
+        ("epochs", 1.5, "a whole number"),
+        ("epochs", True, "a number"),
+        ("batch_size", -1, "a positive number"),
+        ("amp", 1, "true or false"),
+        ("spacing", [2, 2], "a list of 3 positive numbers"),
+        ("spacing", [2, 2, 0], "a list of 3 positive numbers"),
+        ("roi_size", 64, "a list of 3 positive numbers"),
+    ],
+)
+def test_a_value_of_another_kind_is_refused(name: str, value: object, wanted: str) -> None:
+    bundle = find_bundle("left_atrium")
+    with pytest.raises(InputError, match=f"--set {name}: .* is not {wanted}"):
+        compose(bundle, config_files(bundle, "train"), {name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("warmup_steps", 0), ("learning_rate", 1), ("spacing", [2, 2, 2.5]), ("max_minutes", 3), ("epochs", "$1 + 1")],
+)
+def test_a_value_of_the_same_kind_is_taken(name: str, value: object) -> None:
+    bundle = find_bundle("left_atrium")
+    assert compose(bundle, config_files(bundle, "train"), {name: value})[name] == value
+
+
+def test_paths_mean_what_they_mean_in_the_shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = _settings(["split_file=split.json", "dataset_dir=$'/a'", "epochs=2"])
+    assert settings == {"split_file": str(tmp_path / "split.json"), "dataset_dir": "$'/a'", "epochs": 2}
+
+
+def test_a_run_brings_what_its_weights_need(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("spacing: [2.5, 2.5, 2.5]\nanatomy: header\nepochs: 3\n")
+    assert settings_of_run(tmp_path) == {"spacing": [2.5, 2.5, 2.5], "anatomy": "header"}
+    # what the person says counts more
+    assert _settings(["anatomy=auto"], tmp_path) == {"spacing": [2.5, 2.5, 2.5], "anatomy": "auto"}
+    assert settings_of_run(tmp_path / "gone") == {}
+
+
+def test_whole_configurations_are_no_overlays() -> None:
+    for name in ("train", "pose"):
+        with pytest.raises(InputError, match=f"overlay {name}"):
+            config_files(find_bundle("left_atrium"), "inference", [name])
