@@ -122,11 +122,13 @@ def compose(
             raise InputError(f"{bundle / where}: broken YAML: {problem}; mend this line") from None
         _known_ids(parser, settings)
         _plain_paths([*(paths or {}).values(), *settings.values()])
-        parser.resolve_macro_and_relative_ids()  # a knob of train.yaml may be a macro for one of inference.yaml
-        _same_kind(parser, settings)
-        parser.update({**(paths or {}), **settings})
         try:
+            parser.resolve_macro_and_relative_ids()  # a knob of train.yaml may be a macro for one of inference.yaml
+            _same_kind(parser, settings)
+            parser.update({**(paths or {}), **settings})
             parser.parse(True)
+        except InputError:
+            raise
         except (ValueError, KeyError, OSError) as error:
             raise InputError(f"{bundle.name}: configuration does not resolve: {_first_line(error)}") from error
     return parser

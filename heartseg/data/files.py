@@ -26,7 +26,7 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"{path.parent}: cannot be made ({error.strerror}); name another output folder") from None
+        raise InputError(f"{path.parent}: cannot be written ({error.strerror}); name another output folder") from None
     temporary = path.with_name(f".partial-{os.getpid()}-{path.name}")
     try:
         yield temporary
