@@ -14,7 +14,7 @@ import numpy as np
 from nibabel.affines import voxel_sizes
 
 from heartseg.data.layout import MISSING, Case, Part, declared_labels, scan
-from heartseg.data.nifti import by, check_same_grid, check_voxels, count_labels, listed, read_nifti
+from heartseg.data.nifti import by, check_same_grid, check_voxels, count_labels, listed, odd_spacing, read_nifti
 from heartseg.errors import InputError
 
 
@@ -226,7 +226,7 @@ def _oddities(image: nib.Nifti1Image, name: str) -> list[str]:
         found.append(f"{name}: the header states no orientation; its axes are taken as they lie")
     if header.get_xyzt_units()[0] in ("meter", "micron"):
         found.append(f"{name}: lengths are in {header.get_xyzt_units()[0]}; they are read as mm")
-    if spacing.min() < 0.05 or spacing.max() > 50:
+    if odd_spacing(spacing):
         found.append(f"{name}: a spacing of {by(spacing)} mm is odd for a heart")
     return found
 

@@ -20,6 +20,7 @@ NIFTI1_SIZE = ((348).to_bytes(4, "little"), (348).to_bytes(4, "big"))  # how a h
 NIFTI2_SIZE = ((540).to_bytes(4, "little"), (540).to_bytes(4, "big"))
 MAX_VOXELS = 2**30  # 1024^3: far beyond any heart scan, still readable on a workstation
 DEFLATE_RATIO = 1032  # zlib's largest possible compression: a header that promises more than this is lying
+SPACING_LIMITS = (0.05, 50.0)  # mm; beyond them the header speaks of metres or micrometres
 GRID_TOLERANCE = 1e-3  # mm; above what float32 headers lose, far below a voxel
 CONVERT = "convert it to NIfTI (DICOM: dcm2niix)"
 
@@ -137,6 +138,20 @@ def check_grid(shape: tuple[int, ...], affine: Any, name: str) -> None:
     # volume of the axes' unit vectors: 1 at right angles, 0.87 for a gantry tilt of 30 degrees
     if not spacing.all() or abs(np.linalg.det(matrix[:, :3] / spacing)) < 1e-3:
         raise InputError(f"{name}: the affine is singular; set it from the scanner's geometry")
+
+
+def odd_spacing(spacing: np.ndarray) -> bool:
+    """Is a spacing (mm) one that no heart is scanned at?"""
+    return bool(spacing.min() < SPACING_LIMITS[0] or spacing.max() > SPACING_LIMITS[1])
+
+
+def check_spacing(affine: Any, name: str) -> None:
+    """Refuse an affine (4x4) whose spacing cannot be in mm."""
+    spacing = voxel_sizes(affine)
+    if odd_spacing(spacing):
+        sizes = " x ".join(f"{s:.4g}" for s in spacing)
+        low, high = SPACING_LIMITS
+        raise InputError(f"{name}: spacing {sizes} is not in mm ({low:g} to {high:g}); write mm into the header")
 
 
 def check_voxels(voxels: np.ndarray, name: str) -> None:

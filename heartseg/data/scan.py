@@ -18,7 +18,7 @@ from monai.transforms import MapTransform
 
 from heartseg.data.cases import find_cases
 from heartseg.data.files import atomic
-from heartseg.data.nifti import check_grid, check_same_grid, check_voxels, count_labels, read_nifti
+from heartseg.data.nifti import check_grid, check_same_grid, check_spacing, check_voxels, count_labels, read_nifti
 from heartseg.errors import InputError
 
 logger = logging.getLogger("heartseg")
@@ -63,14 +63,6 @@ class LoadScand(MapTransform):
                     check_same_grid(_grid(scan), image, name)
             d[key] = to_tensor(image, voxels, name)
         return d
-
-
-def check_spacing(affine: np.ndarray, name: str) -> None:
-    """Refuse a spacing that is not in mm: hearts are scanned at 0.05 to 50 mm."""
-    spacing = nib.affines.voxel_sizes(affine)
-    if spacing.min() < 0.05 or spacing.max() > 50:
-        sizes = " x ".join(f"{s:.4g}" for s in spacing)
-        raise InputError(f"{name}: spacing {sizes} is not in mm (0.05 to 50); write mm into the header")
 
 
 def read_scan(source: Any) -> tuple[Any, np.ndarray, str]:

@@ -8,42 +8,10 @@ import pytest
 import torch
 from monai.data import MetaTensor
 from monai.transforms import Orientationd, Spacingd
+from scans import PLAIN, SHAPE, half, oriented, stored, voxels
 
 from heartseg.data import LoadScand, list_scans
 from heartseg.errors import InputError
-
-SHAPE = (4, 5, 6)
-PLAIN = np.diag([2.0, 3.0, 4.0, 1.0])
-
-
-def voxels(dtype=np.int16):
-    return np.arange(120).reshape(SHAPE).astype(dtype)
-
-
-def half():
-    """A mask ``[1, x, y, z]`` that no turn or flip leaves as it is."""
-    return torch.from_numpy((voxels() > 70).astype(np.float32))[None]
-
-
-def stored(path, affine=PLAIN, data=None, qform=1, sform=1, units="mm", kind=nib.Nifti1Image):
-    image = kind(voxels() if data is None else data, affine)
-    image.set_qform(affine, qform)
-    image.set_sform(affine, sform)
-    image.header.set_xyzt_units(units)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    nib.save(image, path)
-    return path
-
-
-def oriented(codes, tilt=0.0):
-    """An affine whose axes have these codes, tilted about the first axis by so many degrees."""
-    ornt = nib.orientations.ornt_transform(nib.orientations.axcodes2ornt("RAS"), nib.orientations.axcodes2ornt(codes))
-    turned = np.diag([1.5, 2.5, 3.5, 1.0]) @ nib.orientations.inv_ornt_aff(ornt, SHAPE)
-    angle = np.deg2rad(tilt)
-    rotation = np.eye(4)
-    rotation[1:3, 1:3] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
-    return rotation @ turned
-
 
 # ------------------------------------------------------------------ loading
 
