@@ -1,6 +1,15 @@
-"""What a mask is worth: overlap, surface distances in mm, volumes."""
+"""What a mask is worth: overlap, surface distances in mm, volumes and the clinical numbers made of them."""
 
 from heartseg.metrics.cases import case_metrics, mean_metrics
+from heartseg.metrics.clinical import ejection_fraction, myocardial_mass_g, stroke_volume_ml, volume_ml
 from heartseg.metrics.surface import surface_metrics
 
-__all__ = ["case_metrics", "mean_metrics", "surface_metrics"]
+__all__ = [
+    "case_metrics",
+    "ejection_fraction",
+    "mean_metrics",
+    "myocardial_mass_g",
+    "stroke_volume_ml",
+    "surface_metrics",
+    "volume_ml",
+]

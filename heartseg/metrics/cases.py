@@ -8,14 +8,17 @@ from typing import Any
 import numpy as np
 import torch
 
+from heartseg.metrics.clinical import volume_ml
+from heartseg.metrics.empty import count_missing, empty_metrics
+from heartseg.metrics.masks import Array, around, as_arrays, bounds, count, crop
 from heartseg.metrics.surface import SURFACE, surface_metrics
 
-METRICS = ("dice", "hd95", "hd", "assd", "nsd", "boundary_dice")
+METRICS = ("dice", *SURFACE)
 
 
 def case_metrics(
-    pred: torch.Tensor,
-    truth: torch.Tensor,
+    pred: torch.Tensor | np.ndarray,
+    truth: torch.Tensor | np.ndarray,
     spacing: Sequence[float],
     classes: Mapping[str, int],
     tolerance: float = 2.0,
@@ -30,23 +33,35 @@ def case_metrics(
 
     Returns:
         The mean over classes of every metric (None where no class has it), ``missing``: how many distances do
-        not exist because one of the masks is empty, and ``classes``: per class the metrics of
-        `surface_metrics`, ``dice``, and the volumes ``pred_ml`` and ``truth_ml``.
-        Two empty masks agree: Dice 1; one empty: Dice 0.
+        not exist because one of the masks is empty (the policy: `heartseg.metrics.empty`), and ``classes``: per
+        class ``dice``, the metrics of `surface_metrics`, and the volumes ``pred_ml`` and ``truth_ml``.
+
+    Raises:
+        InputError: shapes that differ, maps that are not 3D, a spacing or tolerance that cannot be.
     """
-    millilitre = float(np.prod(spacing)) / 1000
+    one, other = as_arrays(pred, truth, "label maps")
+    if 0 not in classes.values():
+        # The whole maps are read once; what follows for each class reads only the heart.
+        boxes = [box for box in (bounds(one), bounds(other)) if box is not None]
+        box = around(boxes) if boxes else (slice(0, 0),) * one.ndim
+        one, other = crop(one, box), crop(other, box)
     rows: dict[str, dict[str, float | None]] = {}
     for name, value in classes.items():
-        p, t = pred == value, truth == value
-        size_p, size_t, overlap = int(p.sum()), int(t.sum()), int((p & t).sum())
+        p, t = one == value, other == value
         rows[name] = {
-            "dice": 2 * overlap / (size_p + size_t) if size_p + size_t else 1.0,
+            "dice": _dice(p, t),
             **surface_metrics(p, t, spacing, tolerance),
-            "pred_ml": round(size_p * millilitre, 3),
-            "truth_ml": round(size_t * millilitre, 3),
+            "pred_ml": round(volume_ml(p, spacing), 3),
+            "truth_ml": round(volume_ml(t, spacing), 3),
         }
-    missing = sum(row[metric] is None for row in rows.values() for metric in SURFACE)
-    return {**mean_metrics(list(rows.values())), "missing": missing, "classes": rows}
+    return {**mean_metrics(list(rows.values())), "missing": count_missing(rows.values()), "classes": rows}
+
+
+def _dice(pred: Array, truth: Array) -> float | None:
+    sizes = count(pred), count(truth)
+    if not all(sizes):
+        return empty_metrics(["dice"], both=not any(sizes))["dice"]
+    return 2 * count(pred & truth) / sum(sizes)
 
 
 def mean_metrics(rows: Sequence[Mapping[str, Any]], metrics: Sequence[str] = METRICS) -> dict[str, float | None]:

@@ -1,9 +1,12 @@
 """The numbers of one case by hand, and their means."""
 
+import numpy as np
 import pytest
 import torch
+from masks import blob
 
-from heartseg.metrics import case_metrics, mean_metrics
+from heartseg.errors import InputError
+from heartseg.metrics import case_metrics, mean_metrics, surface_metrics, volume_ml
 from heartseg.metrics.cases import METRICS
 
 CLASSES = {"cavity": 1, "wall": 3}
@@ -74,6 +77,50 @@ def test_two_empty_masks_agree():
     found = case_metrics(label_map(), label_map(), SPACING, CLASSES)
     assert [found[metric] for metric in METRICS] == [1, 0, 0, 0, 1, 1]
     assert found["missing"] == 0
+
+
+@pytest.mark.parametrize("kind", [torch.uint8, torch.int32, torch.float32, torch.int64])
+@pytest.mark.parametrize("layout", ["tensor", "array", "Fortran"])
+def test_each_class_is_compared_as_a_mask_of_its_own(kind, layout):
+    """The box around all classes changes no number, in whatever type and layout the maps come."""
+    shape, spacing, classes = (20, 16, 12), (1.1, 1.7, 3.0), {"cavity": 1, "wall": 500 if kind != torch.uint8 else 5}
+    maps = []
+    for seed in (1, 2):
+        one, two = (torch.nn.functional.pad(blob(seed + n, (9, 8, 7), 0.5), [3, 2, 5, 3, 4, 7]) for n in (0, 10))
+        maps.append(torch.where(one, 1, torch.where(two, classes["wall"], 0)).to(kind))
+    rows = {name: [volume == value for volume in maps] for name, value in classes.items()}
+    ways = {"tensor": torch.clone, "array": torch.Tensor.numpy, "Fortran": lambda volume: np.asfortranarray(volume)}
+    found = case_metrics(*map(ways[layout], maps), spacing, classes)["classes"]
+    for name, (pred, truth) in rows.items():
+        assert pred.any() and truth.any() and tuple(pred.shape) == shape
+        overlap = 2 * (pred & truth).sum().item() / (pred.sum() + truth.sum()).item()
+        volumes = {"pred_ml": round(volume_ml(pred, spacing), 3), "truth_ml": round(volume_ml(truth, spacing), 3)}
+        assert found[name] == {"dice": overlap, **surface_metrics(pred, truth, spacing), **volumes}
+
+
+def test_background_can_be_asked_for():
+    """Then the maps are not cut to what is not background."""
+    pred, truth = label_map(_1=(0, 4)), label_map(_1=(0, 3))
+    rest = case_metrics(pred, truth, SPACING, {"rest": 0})["classes"]["rest"]
+    assert (rest["dice"], rest["pred_ml"], rest["truth_ml"], rest["hd"]) == (2 * 4 / 9, 2.56, 3.2, 1)
+
+
+@pytest.mark.parametrize(
+    ("pred", "spacing", "fault"),
+    [
+        (torch.zeros(8, 8, 7), SPACING, r"^label maps: shapes \(8, 8, 7\) and \(8, 8, 8\) differ; resample one"),
+        (label_map(), (1, 2), r"^spacing: \(1, 2\) is not 3 positive numbers"),
+        (label_map(), (1, 2, 0), r"^spacing: \(1, 2, 0\) is not 3 positive numbers"),
+    ],
+)
+def test_bad_input(pred, spacing, fault):
+    with pytest.raises(InputError, match=fault):
+        case_metrics(pred, label_map(), spacing, CLASSES)
+
+
+def test_slices_have_no_volume():
+    with pytest.raises(InputError, match="^mask: 2 axes enclose no volume"):
+        case_metrics(label_map()[0], label_map()[0], SPACING[:2], CLASSES)
 
 
 def test_volumes_are_in_millilitres():

@@ -1,0 +1,66 @@
+"""How far each point of one set of voxels lies from the nearest of another, in mm, exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from scipy.spatial import KDTree
+
+from heartseg.metrics.masks import Array
+
+# From so many points on, more threads save more than they cost to start, on a busy machine too.
+POINTS_FOR_THREADS = 8192
+# A GPU compares so many pairs at a time (256 MiB of squares) and in all; more are faster in a tree on the CPU.
+PAIRS_AT_A_TIME = 2**26
+PAIRS_ON_GPU = 2**31
+
+
+def nearest_distances(points: Array, others: Array, spacing: Sequence[float]) -> np.ndarray:
+    """Distance in mm from each of ``points`` to the nearest of ``others``.
+
+    Args:
+        points, others: voxel indices ``[n, axes]`` and ``[m, axes]``, m at least 1, both NumPy's or on one GPU.
+        spacing: mm per axis.
+
+    Returns:
+        ``[n]`` float64. Only the choice of the nearest is subject to rounding: the distance itself is computed
+        from whole steps between voxels, so that 3 steps of 1.1 mm are 3.3 mm wherever they lie.
+    """
+    if isinstance(points, torch.Tensor):
+        if len(points) * len(others) <= PAIRS_ON_GPU:
+            steps = points - others[nearest_by_pairs(points, others, spacing)]
+            return _lengths(steps.cpu().numpy(), spacing)
+        points, others = points.cpu().numpy(), others.cpu().numpy()
+    return _lengths(points - others[nearest_by_tree(points, others, spacing)], spacing)
+
+
+def nearest_by_tree(points: np.ndarray, others: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
+    """Index of the nearest of ``others`` for each of ``points``.
+
+    The kind of k-d tree matters where many points are nearly equally near, as from within a sphere: loose cells and
+    large leaves cost little elsewhere, and are four times as fast there as scipy's defaults. They beat a distance
+    transform of the box in every case that was measured, for masks far apart too, so there is no second way.
+    """
+    tree = KDTree(others * spacing, leafsize=64, compact_nodes=False)
+    threads = torch.get_num_threads() if len(points) >= POINTS_FOR_THREADS else 1
+    return tree.query(points * spacing, workers=threads)[1]
+
+
+def nearest_by_pairs(points: torch.Tensor, others: torch.Tensor, spacing: Sequence[float]) -> torch.Tensor:
+    """As `nearest_by_tree`, by comparing all pairs in tensors, on their device."""
+    if len(points) == 0:
+        return torch.empty(0, dtype=torch.long, device=points.device)
+    index, others = [], others.float()
+    for block in points.float().split(max(1, PAIRS_AT_A_TIME // len(others))):
+        squared = torch.zeros((), device=points.device)
+        for axis, step in enumerate(spacing):
+            # Indices are subtracted before the spacing is applied: whole numbers, exact in single precision.
+            squared = squared + (block[:, None, axis] - others[None, :, axis]).mul_(step).square_()
+        index.append(squared.argmin(dim=1))
+    return torch.cat(index)
+
+
+def _lengths(steps: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
+    return np.sqrt(np.square(steps * spacing).sum(axis=1))
