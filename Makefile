@@ -24,8 +24,11 @@ format: $(READY) ## Bring the code into the style that lint asks for
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(READY) ## Measure against the peers: make bench SCANS=scan.nii.gz
-	@set -e; for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(BIN)/python "$$script" $(SCANS); done
+bench: $(READY) ## Measure against the peers; with a scan, inference too: make bench SCANS=scan.nii.gz
+	$(BIN)/python benchmarks/artifacts.py
+	$(BIN)/python benchmarks/metrics.py
+	$(BIN)/python benchmarks/layout.py
+	$(if $(SCANS),$(BIN)/python benchmarks/inference.py $(SCANS))
 
 wheel: $(READY) ## Build the wheel, with the bundles inside, into dist/
 	rm -rf build && $(BIN)/python -m pip wheel --no-deps --wheel-dir dist .

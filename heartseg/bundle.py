@@ -9,6 +9,7 @@ import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -107,19 +108,13 @@ def compose(
 ) -> ConfigParser:
     """Base, overlays, settings, in this order, as ``monai.bundle run`` merges them.
 
-    ``settings`` come from a person and must name an id that exists; ``paths`` come from the command's own
-    options and are set as they are. Raises InputError for a broken YAML file, an unknown id, and a path that
-    a configuration cannot hold.
+    ``settings`` come from a person and must name an id that exists, or lie in a mapping that the YAML leaves
+    empty; ``paths`` come from the command's own options and are set as they are. Raises InputError for a broken
+    YAML file, an unknown id, and a path that a configuration cannot hold.
     """
-    parser = ConfigParser()
+    parser = _read(bundle, files)
     with inside(bundle):
-        try:
-            parser.read_config(list(files))
-        except yaml.YAMLError as error:
-            mark = getattr(error, "problem_mark", None)
-            where = f"{mark.name}:{mark.line + 1}" if mark else ", ".join(files)
-            problem = getattr(error, "problem", None) or "cannot be read"
-            raise InputError(f"{bundle / where}: broken YAML: {problem}; mend this line") from None
+        settings = _folded(parser, settings)
         _known_ids(parser, settings)
         _plain_paths([*(paths or {}).values(), *settings.values()])
         try:
@@ -134,6 +129,15 @@ def compose(
     return parser
 
 
+def fold_settings(bundle: Path, files: Sequence[str], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings as MONAI takes them, which sets no id that does not exist.
+
+    What lies in a mapping that is empty in the YAML becomes a value of this mapping: ``{"a::b::c": 1}`` becomes
+    ``{"a": {"b": {"c": 1}}}`` where the YAML says ``a: {}``. Raises InputError for a broken YAML file.
+    """
+    return _folded(_read(bundle, files), settings)
+
+
 def settings_of_run(run: Path) -> dict[str, Any]:
     """What the weights of a run must be used with, from its ``config.yaml``; empty where there is none."""
     try:
@@ -141,6 +145,33 @@ def settings_of_run(run: Path) -> dict[str, Any]:
     except (OSError, yaml.YAMLError):
         return {}
     return {name: config[name] for name in OF_WEIGHTS if isinstance(config, dict) and name in config}
+
+
+def _read(bundle: Path, files: Sequence[str]) -> ConfigParser:
+    parser = ConfigParser()
+    with inside(bundle):
+        try:
+            parser.read_config(list(files))
+        except yaml.YAMLError as error:
+            mark = getattr(error, "problem_mark", None)
+            where = f"{mark.name}:{mark.line + 1}" if mark else ", ".join(files)
+            problem = getattr(error, "problem", None) or "cannot be read"
+            raise InputError(f"{bundle / where}: broken YAML: {problem}; mend this line") from None
+    return parser
+
+
+def _folded(parser: ConfigParser, settings: Mapping[str, Any]) -> dict[str, Any]:
+    folded: dict[str, Any] = {}
+    for name, value in deepcopy(dict(settings)).items():
+        keys = name.split("::")
+        depth = next((n for n in range(1, len(keys)) if parser.get("::".join(keys[:n])) == {}), len(keys))
+        *above, last = "::".join(keys[:depth]), *keys[depth:]
+        mapping = folded
+        for key in above:
+            mapping[key] = mapping[key] if isinstance(mapping.get(key), dict) else {}
+            mapping = mapping[key]
+        mapping[last] = value
+    return folded
 
 
 def _same_kind(parser: ConfigParser, settings: Mapping[str, Any]) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from heartseg.cli_results import compare, gallery, robustness
+from heartseg.cli_run import Bundle, Overlays, Run, Settings, Weights, choose_weights, read_settings, run_bundle
 from heartseg.errors import InputError, input_error
 
 # What a command needs is imported when it runs: `heartseg --help` answers at once.
@@ -22,18 +24,6 @@ app = typer.Typer(
 )
 data_app = typer.Typer(no_args_is_help=True, help="Fetch data sets.")
 app.add_typer(data_app, name="data")
-
-Bundle = Annotated[str, typer.Argument(help="Name of a bundle, such as left_atrium, or the path of its folder.")]
-Overlays = Annotated[
-    list[str] | None,
-    typer.Option("--overlay", metavar="NAME", help="Lay configs/NAME.yaml over the base; may be repeated."),
-]
-Settings = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="ID=VALUE", help="Change one id of the YAML, as in epochs=2; may be repeated."),
-]
-Run = Annotated[Path | None, typer.Option("--run", help="Use the best weights of this training run.")]
-Weights = Annotated[Path | None, typer.Option("--weights", help="Use this state dict instead of the shipped weights.")]
 
 
 @app.command()
@@ -63,7 +53,7 @@ def train(
     """
     paths = {"dataset_dir": data, "output_dir": out, "initial_weights": weights}
     values = {"max_minutes": max_minutes, "download": True if download else None}
-    _run(bundle, "training", ["train", *(overlay or [])], set_, paths, values)
+    run_bundle(bundle, "training", ["train", *(overlay or [])], set_, paths, values)
 
 
 @app.command()
@@ -83,9 +73,9 @@ def segment(
     """
     from heartseg.segmenting import segment_scans
 
-    settings = _settings(set_, run)
+    settings = read_settings(set_, run)
     paths = {"inputs": [str(path.resolve()) for path in inputs], "output_dir": str(out.resolve())}
-    failed = segment_scans(bundle, inputs, out, overwrite, _weights(run, weights), overlay or [], settings, paths)
+    failed = segment_scans(bundle, inputs, out, overwrite, choose_weights(run, weights), overlay or [], settings, paths)
     raise typer.Exit(2 if failed else 0)
 
 
@@ -101,10 +91,15 @@ def evaluate(
     set_: Settings = None,
 ) -> None:
     """Judge weights on labelled cases: Dice, surface distances in mm and volumes, each case on its own grid."""
-    paths = {"dataset_dir": data, "output_dir": out, "weights": _weights(run, weights)}
-    _run(bundle, "evaluating", ["inference", "evaluate", *(overlay or [])], set_, paths, {"split": split}, run)
+    paths = {"dataset_dir": data, "output_dir": out, "weights": choose_weights(run, weights)}
+    run_bundle(bundle, "evaluating", ["inference", "evaluate", *(overlay or [])], set_, paths, {"split": split}, run)
     print(f"results: {out / 'evaluation_results.json'}")
     print(f"pictures: {out / 'pictures'}")
+
+
+app.command()(robustness)
+app.command()(compare)
+app.command()(gallery)
 
 
 @app.command()
@@ -168,48 +163,6 @@ def fetch(
     from heartseg.data.download import fetch as fetch_data
 
     print(f"data: {fetch_data(name, out)}")
-
-
-def _run(
-    bundle: str,
-    run_id: str,
-    configs: list[str],
-    set_: list[str] | None,
-    paths: dict[str, Path | None],
-    values: dict[str, Any],
-    weights_of: Path | None = None,
-) -> None:
-    from heartseg.bundle import compose, config_files, find_bundle, run, say_command
-
-    settings = _settings(set_, weights_of)
-    folder = find_bundle(bundle)
-    own = {name: str(path.resolve()) for name, path in paths.items() if path is not None}
-    own.update({name: value for name, value in values.items() if value is not None})
-    base, *overlays = configs
-    files = config_files(folder, base, overlays)
-    compose(folder, files, settings, own)  # only to refuse what is wrong before anything runs
-    own = {**own, **settings}
-    say_command(folder, run_id, files, own)
-    run(folder, run_id, files, own)
-
-
-def _settings(set_: list[str] | None, run: Path | None = None) -> dict[str, Any]:
-    """What --set says; with a run, on top of what its weights need. Paths mean what they mean in the shell."""
-    from heartseg.bundle import PATHS, parse_settings, settings_of_run
-
-    settings = parse_settings(set_ or [])
-    for name in PATHS:
-        if isinstance(value := settings.get(name), str) and not value.startswith(("$", "@", "%")):
-            settings[name] = str(Path(value).absolute())
-    return {**(settings_of_run(run) if run else {}), **settings}
-
-
-def _weights(run: Path | None, weights: Path | None) -> Path | None:
-    if run is not None and weights is not None:
-        raise InputError("--run and --weights: both name weights; give one of them")
-    if run is not None and not (run / "model.pt").is_file():
-        raise InputError(f"{run}: holds no model.pt; name the folder of a training run that has validated once")
-    return run / "model.pt" if run is not None else weights
 
 
 def main() -> None:

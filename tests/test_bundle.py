@@ -15,6 +15,7 @@ from heartseg.bundle import (
     compose,
     config_files,
     find_bundle,
+    fold_settings,
     parse_settings,
     readable,
     run,
@@ -28,6 +29,7 @@ ATRIUM = ROOT / "bundles" / "left_atrium"
 TINY = """
 imports: [$import pathlib]
 knob: 1
+open: {}
 nested: {inner: 2}
 copied: "%configs/inference.yaml::nested"
 double: "$2 * @knob"
@@ -166,6 +168,27 @@ def test_unknown_ids_are_refused_with_the_nearest(tiny):
     assert "no such id" in refusal(compose, tiny, files, {"zzzzzz": 1})
 
 
+def test_an_empty_mapping_is_open(tiny):
+    files = ["configs/inference.yaml"]
+    settings = {"open::a::b": 1, "knob": 3, "open::a::c": [2], "open::d": None}
+    folded = {"open": {"a": {"b": 1, "c": [2]}, "d": None}, "knob": 3}
+    assert fold_settings(tiny, files, settings) == folded
+    parser = compose(tiny, files, settings)
+    assert value(parser, "open") == folded["open"] and value(parser, "double") == 6
+    assert settings["open::a::b"] == 1  # as they were given
+    assert fold_settings(tiny, files, {"open": {"a": {"b": 1}}, "open::a::c": 2}) == {"open": {"a": {"b": 1, "c": 2}}}
+    assert fold_settings(tiny, files, {"nested::inner": 7}) == {"nested::inner": 7}
+    # A filled mapping holds what it holds, and a slip in its own name is a slip.
+    assert "no such id" in refusal(compose, tiny, files, {"nested::a": 1})
+    assert "no such id" in refusal(compose, tiny, files, {"opne::a": 1})
+
+
+def test_the_printed_line_holds_what_an_open_mapping_was_given(tiny):
+    files = ["configs/inference.yaml"]
+    own = fold_settings(tiny, files, {"open::a::b": 1.5, "open::a::c": "it's", "answers": "$@open"})
+    assert pasted(command_line("run", files, own), tiny) == repr({"a": {"b": 1.5, "c": "it's"}})
+
+
 def test_macros_and_paths_are_resolved_in_the_bundle_and_the_folder_is_kept(tiny, monkeypatch):
     monkeypatch.chdir(tiny.parent)
     compose(tiny, ["configs/inference.yaml"], {})
@@ -197,7 +220,7 @@ def test_paths_that_monai_would_change_are_refused(tiny):
 def test_knobs_that_come_by_macro_can_be_set(base):
     """spacing stands in inference.yaml; in train.yaml a macro brings it, and the transforms with it."""
     parser = compose(ATRIUM, [f"configs/{base}.yaml"], {"spacing": [2, 3, 4], "roi_size": [32, 32, 48]})
-    resample = value(parser, "preprocessing").transforms[3]
+    resample = value(parser, "preprocessing").flatten().transforms[3]
     assert list(resample.spacing_transform.pixdim) == [2, 3, 4]
     assert value(parser, "inferer").roi_size == (32, 32, 48)
 

@@ -6,7 +6,7 @@ import pytest
 def test_help_lists_every_door(python):
     ended = python("-c", "from heartseg.cli import main; main()", "--help")
     assert ended.returncode == 0 and ended.stderr == ""
-    for door in ("demo", "train", "segment", "evaluate", "check", "phantom", "data"):
+    for door in ("demo", "train", "segment", "evaluate", "robustness", "compare", "check", "phantom", "data"):
         assert f" {door} " in ended.stdout
 
 
@@ -22,6 +22,9 @@ def test_help_needs_neither_torch_nor_monai(python):
         ("train", ["--data", "--out", "--overlay", "--set", "--weights", "--max-minutes", "--download"]),
         ("segment", ["--out", "--overwrite", "--run", "--weights", "--overlay", "--set"]),
         ("evaluate", ["--data", "--out", "--split", "--run", "--weights", "--overlay", "--set"]),
+        ("robustness", ["--data", "--out", "--artifact", "--severity", "--split"]),
+        ("robustness", ["--run", "--weights", "--overlay", "--set"]),
+        ("compare", ["--out", "--metric"]),
         ("check", ["--labels", "--bundle"]),
         ("phantom", ["--kind", "--cases", "--seed", "--size"]),
         ("demo", ["--out"]),

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from heartseg.bundle import compose, config_files, find_bundle, settings_of_run
-from heartseg.cli import _settings
+from heartseg.cli_run import read_settings
 from heartseg.errors import InputError
 
 
@@ -42,7 +42,7 @@ def test_a_value_of_the_same_kind_is_taken(name: str, value: object) -> None:
 
 def test_paths_mean_what_they_mean_in_the_shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    settings = _settings(["split_file=split.json", "dataset_dir=$'/a'", "epochs=2"])
+    settings = read_settings(["split_file=split.json", "dataset_dir=$'/a'", "epochs=2"])
     assert settings == {"split_file": str(tmp_path / "split.json"), "dataset_dir": "$'/a'", "epochs": 2}
 
 
@@ -50,7 +50,7 @@ def test_a_run_brings_what_its_weights_need(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text("spacing: [2.5, 2.5, 2.5]\nanatomy: header\nepochs: 3\n")
     assert settings_of_run(tmp_path) == {"spacing": [2.5, 2.5, 2.5], "anatomy": "header"}
     # what the person says counts more
-    assert _settings(["anatomy=auto"], tmp_path) == {"spacing": [2.5, 2.5, 2.5], "anatomy": "auto"}
+    assert read_settings(["anatomy=auto"], tmp_path) == {"spacing": [2.5, 2.5, 2.5], "anatomy": "auto"}
     assert settings_of_run(tmp_path / "gone") == {}
 
 

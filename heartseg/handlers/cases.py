@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from ignite.engine import Engine, Events
@@ -18,6 +18,7 @@ from heartseg.data.files import atomic, provenance, read_cases_of, write_json
 from heartseg.metrics.cases import METRICS, case_metrics, mean_metrics
 
 COLUMNS = (*METRICS, "pred_ml", "truth_ml")
+RESULTS = "evaluation_results.json"
 
 
 class CaseMetrics:
@@ -36,6 +37,8 @@ class CaseMetrics:
         tolerance: mm, of the normalised surface Dice.
         settings: whatever else should stand in the provenance, such as the configuration.
     """
+
+    keys: ClassVar[Sequence[str]] = ()  # of what tells a case's rows apart, where it has several; see `rows`
 
     def __init__(
         self,
@@ -69,28 +72,40 @@ class CaseMetrics:
             pred, truth = item["pred"], item["label"]
             spacing = tuple(round(float(s), 6) for s in truth.pixdim)
             result = case_metrics(_map(pred), _map(truth), spacing, self.classes, self.tolerance)
-            self.cases.append(
-                {"id": entry["id"], "seen": None if self.seen is None else entry["id"] in self.seen, **result}
-            )
+            seen = None if self.seen is None else entry["id"] in self.seen
+            self.collect(entry, {"id": entry["id"], "seen": seen, **result})
 
     def _write(self, engine: Engine) -> None:
-        clean = summary(self.cases)
-        engine.state.metrics["mean_dice"] = clean["dice"]
-        weights = provenance(self.weights)
-        write_json(
-            self.output_dir / "evaluation_results.json",
-            {"clean": clean, "provenance": {**weights, "tolerance_mm": self.tolerance, **self.settings}},
-        )
+        results = self.results()
+        engine.state.metrics["mean_dice"] = results["clean"]["dice"]
+        source = {**provenance(self.weights), "tolerance_mm": self.tolerance, **self.settings}
+        write_json(self.output_dir / RESULTS, {**results, "provenance": source})
         with (
-            atomic(self.output_dir / "evaluation_results.csv") as temporary,
+            atomic((self.output_dir / RESULTS).with_suffix(".csv")) as temporary,
             open(temporary, "w", newline="", encoding="utf-8") as file,
         ):
             table = csv.writer(file)
-            table.writerow(["id", "seen", "class", *COLUMNS])
-            for case in self.cases:
+            table.writerow(["id", "seen", *self.keys, "class", *COLUMNS])
+            for case, *values in self.rows():
                 for name, row in case["classes"].items():
-                    table.writerow([case["id"], case["seen"], name, *(row[m] for m in COLUMNS)])
-        print_table(clean)
+                    table.writerow([case["id"], case["seen"], *values, name, *(row[m] for m in COLUMNS)])
+        self.show(results)
+
+    def collect(self, entry: Mapping[str, Any], case: dict[str, Any]) -> None:
+        """Keep the numbers of a case that the loader gave as ``entry``."""
+        self.cases.append(case)
+
+    def results(self) -> dict[str, Any]:
+        """What is written beside the provenance."""
+        return {"clean": summary(self.cases)}
+
+    def rows(self) -> Iterator[tuple[Any, ...]]:
+        """Each case that is written into the table, with the values of ``keys``."""
+        yield from ((case,) for case in self.cases)
+
+    def show(self, results: Mapping[str, Any]) -> None:
+        """Print the results for people."""
+        print_table(results["clean"])
 
 
 def decollated(engine: Engine) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:

@@ -151,8 +151,8 @@ def draw_overlay(
     Raises:
         InputError: if the image or a mask is not 3D or their shapes differ.
     """
-    volume, labels, spacing = _canonical(image, masks, spacing, axcodes)
-    centre, box = _view(volume.shape, labels, spacing)
+    volume, labels, spacing = canonical(image, masks, spacing, axcodes)
+    centre, box = view(volume.shape, labels, spacing)
     shown = volume[box]  # the window of what is shown: the whole field of view would wash out the blood pool
     finite = shown[np.isfinite(shown)]
     low, high = np.percentile(finite, (1, 99)) if finite.size else (0.0, 1.0)
@@ -170,16 +170,16 @@ def draw_overlay(
     )
     grid = figure.subplots(3, len(columns), squeeze=False, gridspec_kw={"height_ratios": heights})
     for (plane, fixed, across, up, letters), row in zip(PLANES, grid, strict=True):
-        pictures = {name: _slice(array[box], fixed, across, up, at[fixed]) for name, array in arrays.items()}
+        pictures = {name: cut(array[box], fixed, across, up, at[fixed]) for name, array in arrays.items()}
 
         extent = (0.0, sizes[across], 0.0, sizes[up])
         for name, axes in zip(columns, row, strict=True):
             axes.imshow(pictures["image"], "gray", vmin=low, vmax=high, origin="lower", extent=extent)
             axes.set(xticks=[], yticks=[])
             if name in labels:
-                _paint(axes, pictures[name], name, extent, many, filled=True)
+                paint(axes, pictures[name], name, extent, many, filled=True)
                 if name != "truth" and "truth" in labels:
-                    _paint(axes, pictures["truth"], "truth", extent, many, filled=False)
+                    paint(axes, pictures["truth"], "truth", extent, many, filled=False)
             _edge_letters(axes, letters)
             if plane == "axial":
                 axes.set_title(name)
@@ -193,12 +193,12 @@ def draw_overlay(
     return figure
 
 
-def _slice(array: NDArray[Any], fixed: int, across: int, up: int, at: int) -> NDArray[Any]:
+def cut(array: NDArray[Any], fixed: int, across: int, up: int, at: int) -> NDArray[Any]:
     """A plane as rows from the bottom up. RAS indices grow to the right and to the front: those go left."""
     return np.moveaxis(array, (up, across, fixed), (0, 1, 2))[:, ::-1, at]
 
 
-def _canonical(
+def canonical(
     image: ArrayLike, masks: Mapping[str, ArrayLike], spacing: Sequence[float], axcodes: str
 ) -> tuple[NDArray[Any], dict[str, NDArray[Any]], list[float]]:
     """Image, masks and spacing with axes in RAS order."""
@@ -215,7 +215,7 @@ def _canonical(
     return apply_orientation(volume, turn), labels, [float(spacing[axis]) for axis in order]
 
 
-def _view(
+def view(
     shape: tuple[int, ...], labels: Mapping[str, NDArray[Any]], spacing: Sequence[float]
 ) -> tuple[list[int], tuple[slice, ...]]:
     """Where the planes cross, and the part of the volume to show: all masks with a margin around them."""
@@ -237,7 +237,7 @@ def _colour(name: str, label: int, many: bool) -> str:
     return LABEL_COLOURS[(label - 1) % len(LABEL_COLOURS)]
 
 
-def _paint(axes: Axes, mask: NDArray[Any], name: str, extent: tuple[float, ...], many: bool, filled: bool) -> None:
+def paint(axes: Axes, mask: NDArray[Any], name: str, extent: tuple[float, ...], many: bool, filled: bool) -> None:
     """A mask as a translucent fill with its edge, or as an outline only."""
     rows, columns = mask.shape
     y = (np.arange(-1, rows + 1) + 0.5) * extent[3] / rows

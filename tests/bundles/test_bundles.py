@@ -153,6 +153,7 @@ KINDS = {
     "train": (["train"], {**TrainProperties, **MetaProperties}),
     "inference": (["inference"], {**InferProperties, **MetaProperties}),
     "evaluate": (["inference", "evaluate"], {**InferProperties, **MetaProperties}),
+    "robustness": (["inference", "robustness"], {**InferProperties, **MetaProperties}),
 }
 
 
@@ -187,7 +188,7 @@ def test_run_is_a_macro_of_the_named_run(bundle, kind, monkeypatch):
     monkeypatch.chdir(bundle)
     parser = ConfigParser()
     parser.read_config([f"configs/{file}.yaml" for file in files])
-    named = {"train": "training", "inference": "inference", "evaluate": "evaluating"}[kind]
+    named = {"train": "training", "evaluate": "evaluating"}.get(kind, kind)
     assert parser["run"] == f"%{named}"
     assert parser[named]
 
@@ -205,17 +206,30 @@ def test_training_repeats_no_number_of_inference(bundle):
     shared = [key for key in train if key in base and train[key] != macro(key)]
     repeated = [key for key in shared if numbers(train[key]) and train[key] == base[key]]
     assert repeated == [], "bring these by macro"
-    own = [key for key in ("network_def", "preprocessing", "classes", "spacing") if key in shared]
+    same = ("network_def", "geometry", "normalisation", "preprocessing", "classes", "spacing")
+    own = [key for key in same if key in shared]
     assert own == [], "what is trained has to be what is applied: bring these by macro"
 
 
 @each_bundle
 def test_macros_lead_somewhere(bundle):
-    base = ids(configuration(bundle, "inference"))
     for path in bundle.glob("configs/*.yaml"):
         for value in ids(path).values():
-            if isinstance(value, str) and value.startswith("%configs/inference.yaml::"):
-                assert value.partition("::")[2] in base, f"{path.name}: {value}"
+            if isinstance(value, str) and (found := re.match(r"%configs/(\w+)\.yaml::(\w+)$", value)):
+                assert found[2] in ids(configuration(bundle, found[1])), f"{path.name}: {value}"
+
+
+@each_bundle
+def test_an_artifact_comes_between_geometry_and_normalisation(bundle, monkeypatch):
+    """What the network sees is the same, whether the two are applied as one or with an artifact between them."""
+    monkeypatch.chdir(bundle)
+    if not (bundle / "configs" / "robustness.yaml").is_file():
+        pytest.skip(f"{bundle.name} has no robustness.yaml")
+    parser = ConfigParser()
+    parser.read_config(["configs/inference.yaml", "configs/robustness.yaml"])
+    whole, geometry, normalisation = map(parser.get_parsed_content, ("preprocessing", "geometry", "normalisation"))
+    assert whole.flatten().transforms == (*geometry.flatten().transforms, normalisation)
+    assert (parser["dataset::after"], parser["artifacts"]) == ("@normalisation", "$list(heartseg.artifacts.ARTIFACTS)")
 
 
 @each_yaml

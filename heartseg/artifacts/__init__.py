@@ -1,0 +1,54 @@
+"""MRI artifacts: pure functions with physical parameters, random transforms over them, and their dictionary forms."""
+
+from heartseg.artifacts.bias_field import RandBiasField, RandBiasFieldd, bias_field
+from heartseg.artifacts.blur import RandBlur, RandBlurd, blur
+from heartseg.artifacts.conditions import CLEAN, Condition, ConditionDataset, list_conditions
+from heartseg.artifacts.gamma import RandGamma, RandGammad, gamma
+from heartseg.artifacts.ghosting import RandGhosting, RandGhostingd, ghosting
+from heartseg.artifacts.motion import RandMotion, RandMotiond, motion
+from heartseg.artifacts.mri import RandMRIArtifacts, RandMRIArtifactsd
+from heartseg.artifacts.noise import RandNoise, RandNoised, noise
+from heartseg.artifacts.rician import RandRician, RandRiciand, rician
+from heartseg.artifacts.severity import ARTIFACTS, LEVELS, at_severity, strengths
+from heartseg.artifacts.slice_dropout import RandSliceDropout, RandSliceDropoutd, slice_dropout
+from heartseg.artifacts.spike import RandSpike, RandSpiked, spike
+
+__all__ = [
+    "ARTIFACTS",
+    "CLEAN",
+    "LEVELS",
+    "Condition",
+    "ConditionDataset",
+    "RandBiasField",
+    "RandBiasFieldd",
+    "RandBlur",
+    "RandBlurd",
+    "RandGamma",
+    "RandGammad",
+    "RandGhosting",
+    "RandGhostingd",
+    "RandMRIArtifacts",
+    "RandMRIArtifactsd",
+    "RandMotion",
+    "RandMotiond",
+    "RandNoise",
+    "RandNoised",
+    "RandRician",
+    "RandRiciand",
+    "RandSliceDropout",
+    "RandSliceDropoutd",
+    "RandSpike",
+    "RandSpiked",
+    "at_severity",
+    "bias_field",
+    "blur",
+    "gamma",
+    "ghosting",
+    "list_conditions",
+    "motion",
+    "noise",
+    "rician",
+    "slice_dropout",
+    "spike",
+    "strengths",
+]

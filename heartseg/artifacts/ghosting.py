@@ -1,0 +1,94 @@
+"""Ghosts: something moves or pulses regularly while k-space is acquired."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import torch
+
+from heartseg.artifacts.tensors import axis_of, begin, beside, finish, half_spectrum, non_negative
+from heartseg.artifacts.transform import RandArtifact, RandArtifactd, Range
+from heartseg.errors import InputError
+
+
+def ghosting(
+    image: torch.Tensor,
+    intensity: float,
+    count: int,
+    axis: int = 0,
+    restore: float = 0.02,
+    spatial_dims: int = 3,
+) -> torch.Tensor:
+    """Copies of the object along the phase-encoding axis, ``count`` of them over the field of view.
+
+    Every ``count``-th line of k-space along ``axis`` is weakened to ``1 - intensity``, but for the central
+    ones. A comb in k-space is a comb of shifted copies in the image. The mean is kept.
+
+    Args:
+        image: ``[..., *spatial]``.
+        intensity: 0 leaves the image as it is, 1 loses the lines; more turns their sign.
+        count: ghosts, 1 or more; they lie the n-th part of the field of view apart.
+        axis: the phase-encoding axis, counted among the spatial ones.
+        restore: share of the lines around the centre that stay; the centre itself always does.
+        spatial_dims: 2 or 3.
+
+    Raises InputError for a negative intensity, a count below 1, or a share outside 0 to 1.
+    """
+    x = begin(image, spatial_dims)
+    axis = 1 + axis_of(axis, spatial_dims)
+    if not float(count).is_integer() or count < 1 or not 0 <= restore <= 1:
+        raise InputError(f"ghosting: count {count}, restore {restore}; give a whole number from 1 and a share of 1")
+    if not non_negative("ghosting: intensity", intensity):
+        return finish(x, image)
+    n = x.shape[axis]
+    weights = torch.ones(n, dtype=torch.float64)
+    weights[:: int(count)] -= intensity
+    half = round(restore * n) // 2
+    weights[n // 2 - half : n // 2 + max(half, 1)] = 1
+    spectrum = torch.fft.rfft(x, dim=axis).mul_(beside(half_spectrum(weights).to(x), axis, x.ndim))
+    return finish(torch.fft.irfft(spectrum, n=n, dim=axis), image)
+
+
+class RandGhosting(RandArtifact):
+    """Ghosts along a random axis, see `ghosting`.
+
+    Args:
+        prob: how often.
+        intensity: from 0 to this, or a pair (low, high).
+        count: ghosts, a number or a pair (low, high).
+        axis: the phase-encoding axis; None draws one.
+        restore: share of the central lines that stay.
+    """
+
+    severities: ClassVar[Mapping[str, tuple[float, float, float]]] = {"intensity": (0.25, 0.5, 1)}
+    function = staticmethod(ghosting)
+
+    def __init__(
+        self,
+        prob: float = 0.1,
+        intensity: Range = 1.0,
+        count: int | Sequence[int] = (4, 10),
+        axis: int | None = None,
+        restore: float = 0.02,
+    ) -> None:
+        super().__init__(prob)
+        self.intensity = self.range("intensity", intensity)
+        self.count = self.whole("count", count)
+        self.axis = axis
+        self.restore = restore
+
+    def sample(self, shape: Sequence[int], spacing: Sequence[float]) -> dict[str, Any]:
+        """How strong, how many, along which axis."""
+        return {
+            "intensity": self.uniform(self.intensity),
+            "count": self.R.randint(self.count[0], self.count[1] + 1),
+            "axis": self.R.randint(len(shape)) if self.axis is None else self.axis,
+            "restore": self.restore,
+        }
+
+
+class RandGhostingd(RandArtifactd):
+    """Dictionary form of `RandGhosting`."""
+
+    array = RandGhosting

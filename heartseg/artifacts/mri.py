@@ -1,0 +1,75 @@
+"""One transform for training that makes any of the artifacts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from monai.data.meta_obj import get_track_meta
+from monai.utils import convert_to_tensor
+
+from heartseg.artifacts.severity import ARTIFACTS, find_artifact, make
+from heartseg.artifacts.transform import RandArtifact, RandArtifactd
+from heartseg.errors import InputError
+
+Which = Sequence[str] | Mapping[str, Mapping[str, Any] | None]
+
+
+class RandMRIArtifacts(RandArtifact):
+    """With probability ``prob``, one artifact, drawn evenly, of a strength drawn from nothing to severe.
+
+    Args:
+        prob: how often an image gets one.
+        artifacts: which: names, such as ``[motion, noise]``; or names with what their transforms take, such as
+            ``{motion: {degrees: 15, moves: 3}, noise: {std: [0.01, 0.03]}}``. None means all.
+        strength: how strong: the strongest an artifact may become, relative to severe. Strengths that are
+            given by name are taken as they are.
+
+    Raises InputError for an unknown artifact, an argument it does not take, or a negative strength.
+    """
+
+    def __init__(self, prob: float = 0.3, artifacts: Which | None = None, strength: float = 1.0) -> None:
+        super().__init__(prob)
+        if isinstance(strength, bool) or not isinstance(strength, int | float) or not 0 <= strength < float("inf"):
+            raise InputError(f"RandMRIArtifacts: strength {strength!r} is none; give 0 or more, 1 being severe")
+        chosen = list(ARTIFACTS) if artifacts is None else artifacts
+        named = isinstance(chosen, Sequence | Mapping) and all(isinstance(name, str) for name in chosen)
+        if isinstance(chosen, str) or not named or not chosen:
+            raise InputError(f"RandMRIArtifacts: artifacts {artifacts!r} is no list of names, as in [motion, noise]")
+        settings = chosen if isinstance(chosen, Mapping) else dict.fromkeys(chosen)
+        self.transforms: list[RandArtifact] = []
+        for name, own in settings.items():
+            if not isinstance(own or {}, Mapping):
+                raise InputError(f"RandMRIArtifacts: {name} {own!r} is no mapping; give settings, as in {{std: 0.03}}")
+            severe = {key: strength * values[-1] for key, values in find_artifact(name).severities.items()}
+            self.transforms.append(make(name, {**severe, **(own or {})}))
+        self.drawn = self.transforms[0]
+
+    def set_random_state(self, seed: int | None = None, state: np.random.RandomState | None = None) -> RandMRIArtifacts:
+        """Seed this transform and those it draws from."""
+        super().set_random_state(seed, state)
+        for transform in self.transforms:
+            transform.set_random_state(state=self.R)
+        return self
+
+    def randomize(self, data: torch.Tensor) -> None:
+        """Decide whether to act on this image ``[C, *spatial]``, with which artifact and how."""
+        self._do_transform = bool(self.R.rand() < self.prob)
+        if self._do_transform:
+            self.drawn = self.transforms[self.R.randint(len(self.transforms))]
+            self.drawn.randomize(data)
+
+    def __call__(self, img: Any, randomize: bool = True) -> torch.Tensor:
+        """An image ``[C, *spatial]`` with one artifact, or, by chance, as it is."""
+        image: torch.Tensor = convert_to_tensor(img, track_meta=get_track_meta())
+        if randomize:
+            self.randomize(image)
+        return self.drawn(image, randomize=False) if self._do_transform else image
+
+
+class RandMRIArtifactsd(RandArtifactd):
+    """Dictionary form of `RandMRIArtifacts`: the same artifact on all keys."""
+
+    array = RandMRIArtifacts

@@ -1,0 +1,82 @@
+"""Slices that were lost or came out dim."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import torch
+
+from heartseg.artifacts.tensors import axis_of, begin, finish, floor, non_negative
+from heartseg.artifacts.transform import RandArtifact, RandArtifactd, Range
+from heartseg.errors import InputError
+
+
+def slice_dropout(
+    image: torch.Tensor,
+    slices: Sequence[int],
+    remaining: float = 0.0,
+    axis: int = -1,
+    spatial_dims: int = 3,
+) -> torch.Tensor:
+    """Weaken whole slices; the others are kept to the bit.
+
+    Args:
+        image: ``[..., *spatial]``.
+        slices: which ones, counted along ``axis``.
+        remaining: share of the signal above the image's darkest voxel that is left: 0 is a lost slice.
+        axis: through the slices, counted among the spatial axes.
+        spatial_dims: 2 or 3.
+
+    Raises InputError for a slice that is not there or a negative remainder.
+    """
+    x = begin(image, spatial_dims)
+    axis = 1 + axis_of(axis, spatial_dims)
+    n = x.shape[axis]
+    if wrong := [s for s in slices if not 0 <= s < n]:
+        raise InputError(f"slice_dropout: slice {wrong[0]} is none of {n}; count from 0 to {n - 1}")
+    if non_negative("slice_dropout: remaining", remaining) == 1 or not len(slices):
+        return finish(x, image)
+    result, low = x.clone(), floor(x)
+    index = torch.as_tensor(sorted({int(s) for s in slices}), device=x.device)
+    result.index_copy_(axis, index, low + (x.index_select(axis, index) - low) * remaining)
+    return finish(result, image)
+
+
+class RandSliceDropout(RandArtifact):
+    """Random slices lost or dimmed, see `slice_dropout`.
+
+    Args:
+        prob: how often.
+        share: of the slices; from 0 to this, or a pair (low, high). At least one slice where it is not 0.
+        remaining: of the signal; from 0 to this, or a pair (low, high). 0 loses the slices.
+        axis: through the slices; None takes the one with the largest spacing, the last of those
+            within a fifth of it.
+    """
+
+    severities: ClassVar[Mapping[str, tuple[float, float, float]]] = {"share": (0.05, 0.1, 0.2)}
+    function = staticmethod(slice_dropout)
+
+    def __init__(self, prob: float = 0.1, share: Range = 0.1, remaining: Range = 0.0, axis: int | None = None) -> None:
+        super().__init__(prob)
+        self.share = self.range("share", share)
+        self.remaining = self.range("remaining", remaining)
+        if self.share[1] > 1:
+            raise InputError(f"{type(self).__name__}: share {share!r} is more than all slices; give 1 at most")
+        self.axis = axis
+
+    def sample(self, shape: Sequence[int], spacing: Sequence[float]) -> dict[str, Any]:
+        """Which slices, and what is left of them."""
+        dims = len(shape)
+        thick = [a for a in range(dims) if spacing[a] > 0.8 * max(spacing)]
+        axis = thick[-1] if self.axis is None else self.axis
+        n = shape[axis_of(axis, dims)]
+        share = self.uniform(self.share)
+        lost = self.R.choice(n, size=max(1, round(share * n)) if share else 0, replace=False)
+        return {"slices": sorted(lost.tolist()), "remaining": self.uniform(self.remaining), "axis": axis}
+
+
+class RandSliceDropoutd(RandArtifactd):
+    """Dictionary form of `RandSliceDropout`."""
+
+    array = RandSliceDropout

@@ -1,0 +1,209 @@
+"""Every scan under every condition: which, once loaded, and the same wherever and in whatever order."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from images import scan
+from monai.data import DataLoader, MetaTensor
+from monai.transforms import NormalizeIntensityd
+
+from heartseg.artifacts import ARTIFACTS, CLEAN, Condition, ConditionDataset, at_severity, list_conditions
+from heartseg.artifacts.conditions import condition_seed
+from heartseg.errors import InputError
+
+CASES = [{"id": name, "image": f"{name}.nii.gz"} for name in ("a", "b", "c")]
+
+
+class Load:
+    """Stands for loading: an image of its own for each case, and its label; counts."""
+
+    def __init__(self) -> None:
+        self.loaded: list[str] = []
+
+    def __call__(self, case: dict) -> dict:
+        self.loaded.append(case["id"])
+        label = MetaTensor((scan(1, 6, 7, 5) > 0.5).float())
+        return {**case, "image": scan(1, 12, 9, 10, seed=ord(case["id"])), "label": label}
+
+
+def dataset(*conditions, cases=CASES, seed=0, load=None, after=None):
+    return ConditionDataset(cases, load or Load(), after or NormalizeIntensityd("image"), conditions, seed)
+
+
+def images(items):
+    """The images by case, artifact and severity."""
+    return {(item["id"], item["artifact"], item["severity"]): item["image"] for item in items}
+
+
+# Which
+
+
+def test_all_artifacts_at_three_severities_after_clean():
+    conditions = list_conditions()
+    assert conditions[0] == CLEAN == Condition("clean", "", {}) and CLEAN.transform is None
+    expected = [(name, level) for name in ARTIFACTS for level in ("mild", "moderate", "severe")]
+    assert [(condition.artifact, condition.severity) for condition in conditions[1:]] == expected
+    assert len(conditions) == 1 + 9 * 3
+
+
+def test_conditions_carry_their_strengths():
+    _, *motion = list_conditions(["motion", "motion"])
+    assert [dict(condition.strengths) for condition in motion] == [
+        {"degrees": 5, "translation": 2.5},
+        {"degrees": 10, "translation": 5},
+        {"degrees": 20, "translation": 10},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("severity", "text", "degrees", "translation"),
+    [("severe", "severe", 20, 10), (10, "10", 10, 5), (10.0, "10", 10, 5), (0.5, "0.5", 0.5, 5), (0, "0", 0, 0)],
+)
+def test_one_severity(severity, text, degrees, translation):
+    _, condition = list_conditions(["motion"], severity)
+    assert condition == Condition("motion", text, {"degrees": degrees, "translation": translation})
+
+
+def test_settings_are_numbers_for_any_severity_or_for_each():
+    settings = {"motion": {"degrees": 12, "translation": [2, 4, 8], "moves": 1}}
+    _, *conditions = list_conditions(["motion", "noise"], settings=settings)
+    assert [tuple(condition.strengths.values()) for condition in conditions] == [
+        *((12, 2), (12, 4), (12, 8)),
+        *((0.015,), (0.03,), (0.06,)),
+    ]
+    assert conditions[0].transform.moves == 1
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"artifacts": ["motoin"]}, "did you mean motion?"),
+        ({"artifacts": "motion"}, "is no list of names"),
+        ({"artifacts": []}, "is no list of names"),
+        ({"artifacts": [["motion"]]}, "is no list of names"),
+        ({"severity": "sever"}, "severity sever: is none of mild, moderate, severe"),
+        ({"severity": -1}, "severity -1: is no strength"),
+        ({"severity": math.nan}, "severity nan: is no strength"),
+        ({"severity": True}, "severity True: is no strength"),
+        ({"severity": [1]}, r"severity \[1\]: is no strength"),
+        ({"settings": 5}, "strengths: 5 does not name them"),
+        ({"settings": {"motion": 12}}, "does not name them"),
+        ({"settings": {"motoin": {}}}, "did you mean motion?"),
+        ({"settings": {"motion": {"degrees": -1}}}, "motion: degrees -1: is no strength"),
+        ({"settings": {"motion": {"degres": 1}}}, "motion: degres is none of its settings"),
+        ({"artifacts": ["noise"], "settings": {"motion": {"degres": 1}}}, "motion: degres"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_one_line(wrong, said):
+    with pytest.raises(InputError, match=said) as info:
+        list_conditions(**wrong)
+    assert "\n" not in str(info.value)
+
+
+# Once loaded
+
+
+def test_each_case_is_loaded_once_and_comes_clean_first():
+    load = Load()
+    conditions = list_conditions(["noise", "blur"], "mild")
+    data = dataset(*conditions, load=load)
+    found = [(item["id"], item["artifact"], item["severity"]) for item in data]
+    under = [("clean", ""), ("noise", "mild"), ("blur", "mild")]
+    assert found == [(case, *condition) for case in "abc" for condition in under]
+    assert len(data) == len(found) == 9
+    assert load.loaded == ["a", "b", "c"]
+
+
+def test_an_artifact_comes_before_the_normalisation():
+    data = dataset(*list_conditions(["noise"], "severe"), cases=CASES[:1])
+    clean, noisy = data
+    loaded = Load()(CASES[0])["image"]
+    normalise = NormalizeIntensityd("image")
+    assert torch.equal(clean["image"], normalise({"image": loaded.clone()})["image"])
+    transform = at_severity("noise", "severe").set_random_state(condition_seed(0, "a", "noise"))
+    assert torch.equal(noisy["image"], normalise({"image": transform(loaded)})["image"])
+    assert noisy["image"].std() == pytest.approx(1, abs=0.01)
+    assert torch.equal(clean["label"], noisy["label"])
+
+
+def test_nothing_leaks_from_one_condition_into_the_next():
+    def spoil(item):
+        item["image"].fill_(0)
+        item["image"].meta["spoilt"] = True
+        item["image"].push_applied_operation({"class": "Spoil"})
+        item["image"].applied_operations[0]["orig_size"] = (0, 0, 0)
+        return item
+
+    seen = []
+
+    def look_and_spoil(item):
+        image = item["image"]
+        seen.append((float(image.std()), "spoilt" in image.meta, image.applied_operations[0]["orig_size"]))
+        assert len(image.applied_operations) == 1
+        return spoil(item)
+
+    list(dataset(*list_conditions(["blur", "gamma"], "mild"), cases=CASES[:1], after=look_and_spoil))
+    assert len(seen) == 3
+    assert all(std > 0.1 and not spoilt and size == (5, 6, 7) for std, spoilt, size in seen)
+
+
+# The same
+
+
+@pytest.mark.parametrize("name", ARTIFACTS)
+def test_severity_0_is_clean_to_the_bit(name):
+    clean, none = dataset(*list_conditions([name], 0), cases=CASES[:1])
+    assert torch.equal(clean["image"], none["image"])
+    assert none["severity"] == "0"
+
+
+def test_motion_of_10_degrees_is_moderate_motion_to_the_bit():
+    told = images(dataset(*list_conditions(["motion"], 10)))
+    level = images(dataset(*list_conditions(["motion"])))
+    assert all(torch.equal(told[case, "motion", "10"], level[case, "motion", "moderate"]) for case in "abc")
+
+
+def test_severities_share_place_and_moment():
+    data = dataset(*list_conditions(["motion"]), cases=CASES[:1])
+    found = []
+    for item in data:
+        if item["artifact"] == "motion":
+            condition = next(c for c in data.conditions if c.severity == item["severity"])
+            found.append(condition.transform.parameters)
+    mild, moderate, severe = found
+    assert mild["times"] == moderate["times"] == severe["times"] and mild["axis"] == severe["axis"]
+    assert torch.allclose(2 * torch.tensor(mild["rotations"]), torch.tensor(moderate["rotations"]))
+    assert torch.allclose(4 * torch.tensor(mild["translations"]), torch.tensor(severe["translations"]))
+
+
+def test_neither_order_nor_company_changes_an_image():
+    alone = images(dataset(*list_conditions(["noise"], "mild"), cases=CASES[2:]))
+    all_of_them = images(dataset(*list_conditions(["spike", "noise", "motion"]), cases=CASES[::-1]))
+    key = ("c", "noise", "mild")
+    assert torch.equal(alone[key], all_of_them[key])
+    again = dataset(*list_conditions(["noise"], "mild"))
+    assert all(torch.equal(x["image"], y["image"]) for x, y in zip(again, again, strict=True))
+
+
+def test_seed_case_and_artifact_each_give_another_state():
+    seeds = {condition_seed(*of) for of in [(0, "a", "noise"), (1, "a", "noise"), (0, "b", "noise"), (0, "a", "blur")]}
+    assert len(seeds) == 4
+    assert condition_seed(0, "a", "noise") == 756_940_616  # the same on every machine
+    noise = list_conditions(["noise"], "mild")
+    first, second = (images(dataset(*noise, seed=seed))["a", "noise", "mild"] for seed in (0, 1))
+    assert not torch.equal(first, second)
+
+
+@pytest.mark.parametrize("cases", [CASES, CASES[:1]], ids=["three", "one"])
+def test_workers_change_nothing(cases):
+    data = dataset(*list_conditions(["noise", "motion"], "moderate"), cases=cases)
+    alone = list(DataLoader(data, batch_size=1))
+    shared = list(DataLoader(data, batch_size=1, num_workers=2))
+    assert len(alone) == len(shared) == len(DataLoader(data, batch_size=1, num_workers=2)) == 3 * len(cases)
+    for artifact in ("clean", "noise", "motion"):
+        one, other = ([item for item in items if item["artifact"] == [artifact]] for items in (alone, shared))
+        assert [item["id"] for item in one] == [item["id"] for item in other] == [[case["id"]] for case in cases]
+        assert all(torch.equal(x["image"], y["image"]) for x, y in zip(one, other, strict=True))

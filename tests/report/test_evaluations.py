@@ -1,0 +1,64 @@
+"""Reading evaluations: their folder or their file, and one line for whatever is none."""
+
+import json
+
+import pytest
+
+from heartseg.errors import InputError
+from heartseg.report.evaluations import artifacts_of, read_evaluation
+
+CASE = {"id": "a", "dice": 0.9, "hd95": None, "assd": 1, "nsd": 0.5}
+GOOD = {"clean": {"cases": [CASE]}, "motion": {"cases": [CASE], "severities": {}}, "provenance": {"seed": 0}}
+
+
+def written(folder, content):
+    path = folder / "evaluation_results.json"
+    path.write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
+    return path
+
+
+def test_a_folder_or_its_file(tmp_path):
+    path = written(tmp_path, GOOD)
+    assert read_evaluation(tmp_path) == read_evaluation(path) == {**GOOD, "file": str(path)}
+    assert artifacts_of(read_evaluation(path)) == ["motion"]
+
+
+def broken(**changes):
+    return {"clean": {"cases": [{**CASE, **changes}]}}
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("{", "is no JSON"),
+        ("[1]", "clean: there is no list of cases"),
+        ({"classes": 3}, "clean: there is no list of cases"),
+        ({"clean": [CASE]}, "clean: there is no list of cases"),
+        ({"clean": {"cases": []}}, "clean: there is no list of cases"),
+        ({"clean": {"densenet": {"auroc": 0.9}}}, "clean: there is no list of cases"),
+        ({"clean": {"cases": [1]}}, "clean: a case has no id"),
+        (broken(id=3), "clean: a case has no id"),
+        ({"clean": {"cases": [CASE, CASE]}}, "clean: an id occurs twice"),
+        (broken(dice="0.9"), "clean: dice of a is not a number or null"),
+        (broken(nsd=True), "clean: nsd of a is not a number or null"),
+        ('{"clean": {"cases": [{"id": "a", "dice": NaN}]}}', "clean: dice of a is not a number or null"),
+        ({"clean": {"cases": [{"id": "a", "dice": 1}]}}, "clean: hd95 of a is not a number or null"),
+        ({**GOOD, "motion": {"cases": [], "severities": {}}}, "motion: there is no list of cases"),
+    ],
+)
+def test_what_is_none_is_refused_in_one_line(tmp_path, content, said):
+    path = written(tmp_path, content)
+    with pytest.raises(InputError) as info:
+        read_evaluation(tmp_path)
+    assert str(info.value).startswith(f"{path}: is no ") and said in str(info.value)
+    assert "\n" not in str(info.value)
+
+
+def test_a_missing_file_and_a_file_that_is_no_text(tmp_path):
+    with pytest.raises(InputError, match="evaluation_results.json: cannot be read .*; name the folder"):
+        read_evaluation(tmp_path)
+    with pytest.raises(InputError, match="nowhere: cannot be read"):
+        read_evaluation(tmp_path / "nowhere")
+    (tmp_path / "evaluation_results.json").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(InputError, match="is no JSON"):
+        read_evaluation(tmp_path)
