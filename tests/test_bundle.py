@@ -16,7 +16,6 @@ from heartseg.bundle import (
     config_files,
     find_bundle,
     fold_settings,
-    parse_settings,
     readable,
     run,
     say_command,
@@ -91,45 +90,6 @@ def test_an_unknown_overlay_is_refused_with_the_nearest_name(tiny):
     assert refusal(config_files, tiny, "inference", ["frist"]).endswith("did you mean first?")
     assert refusal(config_files, tiny, "inference", ["xyz"]).endswith("there are: first, second")
     assert "quick" in refusal(config_files, ATRIUM, "train", ["quik"])
-
-
-# Settings
-
-
-@pytest.mark.parametrize(
-    ("setting", "parsed"),
-    [
-        ("epochs=2", {"epochs": 2}),
-        ("spacing=[2, 2.5, 3]", {"spacing": [2, 2.5, 3]}),
-        ("learning_rate=1e-4", {"learning_rate": 0.0001}),
-        ("learning_rate=-1.5E+3", {"learning_rate": -1500.0}),
-        ("rates=[1e-4, {a: .5e1}]", {"rates": [0.0001, {"a": 5.0}]}),
-        ("name='1e-4'", {"name": "1e-4"}),  # quoted is text
-        ("amp=false", {"amp": False}),
-        ("inputs=null", {"inputs": None}),
-        ("inputs=", {"inputs": None}),
-        ("anatomy=ASR", {"anatomy": "ASR"}),
-        ("folder=2026-01-31", {"folder": "2026-01-31"}),  # not a date
-        ("text=a=b", {"text": "a=b"}),
-        ("network=@network_def", {"network": "@network_def"}),
-        ("network=%configs/a.yaml::b", {"network": "%configs/a.yaml::b"}),
-        ("network_def#channels=[8]", {"network_def::channels": [8]}),
-        (" epochs =2", {"epochs": 2}),
-    ],
-)
-def test_settings_are_yaml_values(setting, parsed):
-    found = parse_settings([setting])
-    assert found == parsed
-    assert [type(value) for value in found.values()] == [type(value) for value in parsed.values()]
-
-
-def test_the_last_of_two_settings_counts():
-    assert parse_settings(["a=1", "b=2", "a=3"]) == {"a": 3, "b": 2}
-
-
-@pytest.mark.parametrize("setting", ["epochs", "=3", " =3", "spacing=[1, 2", "name='abc", "a={b: 1"])
-def test_malformed_settings_are_refused(setting):
-    assert refusal(parse_settings, [setting]).startswith(f"--set {setting}: is not ")
 
 
 # Composition

@@ -193,7 +193,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("fault", WRONG)
-@pytest.mark.parametrize("door", ["segment", "evaluate"])
+@pytest.mark.parametrize("door", ["segment", "evaluate", "robustness"])
 def test_wrong_words_are_refused_in_one_line_and_nothing_is_written(door, fault, phantoms, heartseg, empty):
     words, said = WRONG[fault]
     data = [phantoms / "imagesTs"] if door == "segment" else ["--data", phantoms]

@@ -1,4 +1,4 @@
-"""What --set and --run may change: kinds of values, paths, and what weights must be used with."""
+"""What --set and --run say and may change: values as YAML, their kinds, paths, and what weights must be used with."""
 
 from __future__ import annotations
 
@@ -6,9 +6,47 @@ from pathlib import Path
 
 import pytest
 
-from heartseg.bundle import compose, config_files, find_bundle, settings_of_run
+from heartseg.bundle import compose, config_files, find_bundle, parse_settings, settings_of_run
 from heartseg.cli_run import read_settings
 from heartseg.errors import InputError
+
+
+@pytest.mark.parametrize(
+    ("setting", "parsed"),
+    [
+        ("epochs=2", {"epochs": 2}),
+        ("spacing=[2, 2.5, 3]", {"spacing": [2, 2.5, 3]}),
+        ("learning_rate=1e-4", {"learning_rate": 0.0001}),
+        ("learning_rate=-1.5E+3", {"learning_rate": -1500.0}),
+        ("rates=[1e-4, {a: .5e1}]", {"rates": [0.0001, {"a": 5.0}]}),
+        ("name='1e-4'", {"name": "1e-4"}),  # quoted is text
+        ("amp=false", {"amp": False}),
+        ("inputs=null", {"inputs": None}),
+        ("inputs=", {"inputs": None}),
+        ("anatomy=ASR", {"anatomy": "ASR"}),
+        ("folder=2026-01-31", {"folder": "2026-01-31"}),  # not a date
+        ("text=a=b", {"text": "a=b"}),
+        ("network=@network_def", {"network": "@network_def"}),
+        ("network=%configs/a.yaml::b", {"network": "%configs/a.yaml::b"}),
+        ("network_def#channels=[8]", {"network_def::channels": [8]}),
+        (" epochs =2", {"epochs": 2}),
+    ],
+)
+def test_settings_are_yaml_values(setting: str, parsed: dict) -> None:
+    found = parse_settings([setting])
+    assert found == parsed
+    assert [type(value) for value in found.values()] == [type(value) for value in parsed.values()]
+
+
+def test_the_last_of_two_settings_counts() -> None:
+    assert parse_settings(["a=1", "b=2", "a=3"]) == {"a": 3, "b": 2}
+
+
+@pytest.mark.parametrize("setting", ["epochs", "=3", " =3", "spacing=[1, 2", "name='abc", "a={b: 1"])
+def test_malformed_settings_are_refused(setting: str) -> None:
+    with pytest.raises(InputError) as info:
+        parse_settings([setting])
+    assert str(info.value).startswith(f"--set {setting}: is not ") and "\n" not in str(info.value)
 
 
 @pytest.mark.parametrize(
