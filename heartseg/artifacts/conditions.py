@@ -67,7 +67,7 @@ class ConditionDataset(IterableDataset):
     An artifact arises in the scanner, so it acts on the image's intensities before they are normalised. Its
     random state comes from seed, case and artifact alone: all severities of an artifact share place and
     moment, and neither the order of the cases, nor which artifacts are asked for, nor the number of workers
-    changes an image.
+    changes an image (but for a last digit, where a worker computes with fewer threads than the main process).
 
     Args:
         data: cases, each with an ``id``.

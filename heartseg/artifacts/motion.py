@@ -15,6 +15,9 @@ from heartseg.artifacts.tensors import axis_of, begin, beside, finish, half_spec
 from heartseg.artifacts.transform import RandArtifact, RandArtifactd, Range, direction
 from heartseg.errors import InputError
 
+# Weights of the four neighbours of a place, from the powers 0 to 3 of its distance to the second of them (Keys, 1981).
+KEYS = torch.tensor([[0, 1, 0, 0], [-0.5, 0, 0.5, 0], [1, -2.5, 2, -0.5], [-0.5, 1.5, -1.5, 0.5]], dtype=torch.float64)
+
 
 def motion(
     image: torch.Tensor,
@@ -62,11 +65,12 @@ def motion(
         return finish(x, image)
     n = x.shape[axis]
     weights = half_spectrum(_segments(n, times)[moved].to(x))
-    spectrum = torch.fft.rfft(x, dim=axis).mul_(beside(1 - weights.sum(0), axis, x.ndim))
+    spectrum = torch.zeros((), device=x.device)
     for i, weight in zip(moved, weights, strict=True):
-        pose = _pose(x, turns[i], shifts[i], sizes)
-        spectrum += torch.fft.rfft(pose, dim=axis).mul_(beside(weight, axis, x.ndim))
-    return finish(torch.fft.irfft(spectrum, n=n, dim=axis), image)
+        # What a segment sees other than the image: so the image itself needs no transform.
+        change = _pose(x, turns[i], shifts[i], sizes) - x
+        spectrum = torch.fft.rfft(change, dim=axis).mul_(beside(weight, axis, x.ndim)).add_(spectrum)
+    return finish(torch.fft.irfft(spectrum, n=n, dim=axis).add_(x), image)
 
 
 def _rows(name: str, values: Any, width: int) -> torch.Tensor:
@@ -123,7 +127,7 @@ def _plane(
     places = ((cos * u + sin * v) / sizes[0] + (p - 1) / 2, (cos * v - sin * u) / sizes[1] + (q - 1) / 2)
     (rows, high), (columns, wide) = (_cubic(at, n) for at, n in zip(places, (p, q), strict=True))
     index = (rows[:, :, :, None] * q + columns[:, :, None, :]).reshape(p * q, -1)
-    weight = (high[:, :, :, None] * wide[:, :, None, :]).reshape(p * q, -1).to(x)
+    weight = (high.to(x)[:, :, :, None] * wide.to(x)[:, :, None, :]).reshape(p * q, -1)
     planes = x.movedim(axes, (0, 1))
     table = planes.reshape(p * q, -1).contiguous()
     turned = F.embedding_bag(index, table, per_sample_weights=weight, mode="sum")
@@ -133,12 +137,10 @@ def _plane(
 def _cubic(at: torch.Tensor, n: int) -> tuple[torch.Tensor, torch.Tensor]:
     """The four neighbours of each place on a line of n voxels, ``[..., 4]``, and their weights (Keys, 1981)."""
     low = at.floor()
-    t = (at - low)[..., None]
-    distance = (t - torch.tensor([-1.0, 0.0, 1.0, 2.0], dtype=at.dtype, device=at.device)).abs()
-    near = (1.5 * distance - 2.5) * distance**2 + 1
-    far = ((-0.5 * distance + 2.5) * distance - 4) * distance + 2
+    t = at - low
+    weight = torch.stack([torch.ones_like(t), t, t * t, t * t * t], dim=-1) @ KEYS.to(at.device)
     index = low.long()[..., None] + torch.arange(-1, 3, device=at.device)
-    return index.clamp_(0, n - 1), torch.where(distance <= 1, near, far)
+    return index.clamp_(0, n - 1), weight
 
 
 class RandMotion(RandArtifact):
