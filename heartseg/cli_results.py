@@ -66,15 +66,17 @@ def gallery(
         list[str] | None,
         typer.Option("--artifact", metavar="NAME", help="Only this one, such as motion; may be repeated."),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of where and when the artifacts come.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of where and when the artifacts come.")] = 0,
 ) -> None:
     """Draw what each MRI artifact does to a scan, mild, moderate and severe."""
     from rich.console import Console
     from rich.progress import track
 
     from heartseg.artifacts.severity import find_artifact
+    from heartseg.report.figures import check_picture
     from heartseg.report.gallery import draw_gallery, read_scan
 
+    check_picture(out)
     for name in artifact or ():
         find_artifact(name)  # a slip is told before a scan is read
     console = Console(stderr=True)

@@ -1,4 +1,9 @@
-"""MRI artifacts: pure functions with physical parameters, random transforms over them, and their dictionary forms."""
+"""MRI artifacts: pure functions with physical parameters, random transforms over them, and their dictionary forms.
+
+None wraps MONAI's transform of the same kind: there a spike's strength is a logarithm in k-space, Rician noise starts
+at 0 whatever the normalisation, blur darkens the borders, noise is not relative to the image, and none has a function
+of its own beneath it that a fixed severity could call.
+"""
 
 from heartseg.artifacts.bias_field import RandBiasField, RandBiasFieldd, bias_field
 from heartseg.artifacts.blur import RandBlur, RandBlurd, blur

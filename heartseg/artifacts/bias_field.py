@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
-from heartseg.artifacts.tensors import begin, finish, floor
+from heartseg.artifacts.tensors import begin, finish, floor, numbers, unchanged
 from heartseg.artifacts.transform import RandArtifact, RandArtifactd, Range
 from heartseg.errors import InputError
 
@@ -28,11 +28,11 @@ def bias_field(image: torch.Tensor, coefficients: Any, spatial_dims: int = 3) ->
     Raises InputError for coefficients of another shape, or ones that are not finite.
     """
     x = begin(image, spatial_dims)
-    field = torch.as_tensor(coefficients, dtype=torch.float64)
-    if field.ndim != spatial_dims or not field.isfinite().all():
+    field = numbers("bias_field: coefficients", coefficients)
+    if field.ndim != spatial_dims:
         raise InputError(f"bias_field: coefficients are not {spatial_dims} axes of finite numbers; give one per power")
     if not field.any():
-        return finish(x, image)
+        return unchanged(image)
     # Power by power, axis by axis, from the last to the first: the volume itself is written once.
     for k in range(spatial_dims - 1, -1, -1):
         n = x.shape[1 + k]

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import torch
 
-from heartseg.artifacts.tensors import along_axis, begin, finish, non_negative, spacing_of
+from heartseg.artifacts.tensors import along_axis, begin, finish, non_negative, spacing_of, unchanged
 from heartseg.artifacts.transform import RandArtifact, RandArtifactd, Range
 
 
@@ -33,7 +33,7 @@ def blur(
     x = begin(image, spatial_dims)
     sizes = spacing_of(image, spatial_dims, spacing)
     if not non_negative("blur: std", std):
-        return finish(x, image)
+        return unchanged(image)
     result = x
     for axis, size in enumerate(sizes):
         result = along_axis(result, _gaussian(x.shape[1 + axis], std / size).to(x), 1 + axis)

@@ -8,9 +8,11 @@ from typing import Any, ClassVar
 
 import torch
 
-from heartseg.artifacts.tensors import begin, finish, floor
+from heartseg.artifacts.tensors import begin, finish, floor, is_number, unchanged
 from heartseg.artifacts.transform import RandArtifact, RandArtifactd, Range
 from heartseg.errors import InputError
+
+STRONGEST = 10  # of log_gamma: the image is black or white long before
 
 
 def gamma(image: torch.Tensor, log_gamma: float, spatial_dims: int = 3) -> torch.Tensor:
@@ -26,10 +28,10 @@ def gamma(image: torch.Tensor, log_gamma: float, spatial_dims: int = 3) -> torch
     Raises InputError for an exponent that is not finite.
     """
     x = begin(image, spatial_dims)
-    if not math.isfinite(log_gamma):
-        raise InputError(f"gamma: log_gamma {log_gamma} is not finite; give a number such as 0.2 or -0.2")
+    if not is_number(log_gamma) or not abs(log_gamma) <= STRONGEST:
+        raise InputError(f"gamma: log_gamma {log_gamma!r} is none; give a number from -{STRONGEST} to {STRONGEST}")
     if not log_gamma:
-        return finish(x, image)
+        return unchanged(image)
     low = floor(x)
     span = (-floor(-x) - low).clamp_min(torch.finfo(x.dtype).tiny)
     return finish(((x - low) / span).pow_(math.exp(log_gamma)).mul_(span).add_(low), image)

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import torch
 
-from heartseg.artifacts.tensors import axis_of, begin, beside, finish, half_spectrum, non_negative
+from heartseg.artifacts.tensors import axis_of, begin, beside, finish, half_spectrum, is_number, non_negative, unchanged
 from heartseg.artifacts.transform import RandArtifact, RandArtifactd, Range
 from heartseg.errors import InputError
 
@@ -37,17 +37,24 @@ def ghosting(
     """
     x = begin(image, spatial_dims)
     axis = 1 + axis_of(axis, spatial_dims)
-    if not float(count).is_integer() or count < 1 or not 0 <= restore <= 1:
-        raise InputError(f"ghosting: count {count}, restore {restore}; give a whole number from 1 and a share of 1")
+    if not is_number(count) or not float(count).is_integer() or count < 1:
+        raise InputError(f"ghosting: count {count!r} is none; give a whole number of 1 or more")
+    _share("ghosting", restore)
     if not non_negative("ghosting: intensity", intensity):
-        return finish(x, image)
+        return unchanged(image)
     n = x.shape[axis]
     weights = torch.ones(n, dtype=torch.float64)
     weights[:: int(count)] -= intensity
     half = round(restore * n) // 2
-    weights[n // 2 - half : n // 2 + max(half, 1)] = 1
+    weights[n // 2 - half : n // 2 + max(half, 1) if restore < 1 else n] = 1
     spectrum = torch.fft.rfft(x, dim=axis).mul_(beside(half_spectrum(weights).to(x), axis, x.ndim))
     return finish(torch.fft.irfft(spectrum, n=n, dim=axis), image)
+
+
+def _share(where: str, restore: float) -> float:
+    if not is_number(restore) or not 0 <= restore <= 1:
+        raise InputError(f"{where}: restore {restore!r} is no share of the lines; give a number from 0 to 1")
+    return float(restore)
 
 
 class RandGhosting(RandArtifact):
@@ -75,8 +82,8 @@ class RandGhosting(RandArtifact):
         super().__init__(prob)
         self.intensity = self.range("intensity", intensity)
         self.count = self.whole("count", count)
-        self.axis = axis
-        self.restore = restore
+        self.axis = self.place("axis", axis)
+        self.restore = _share("RandGhosting", restore)
 
     def sample(self, shape: Sequence[int], spacing: Sequence[float]) -> dict[str, Any]:
         """How strong, how many, along which axis."""

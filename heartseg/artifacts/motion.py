@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from scipy.spatial.transform import Rotation
 
-from heartseg.artifacts.tensors import axis_of, begin, beside, finish, half_spectrum, spacing_of
+from heartseg.artifacts.tensors import axis_of, begin, beside, finish, half_spectrum, numbers, spacing_of, unchanged
 from heartseg.artifacts.transform import RandArtifact, RandArtifactd, Range, direction
 from heartseg.errors import InputError
 
@@ -54,31 +54,32 @@ def motion(
     axis = 1 + axis_of(axis, spatial_dims)
     turns = _rows("rotations", rotations, 1 if spatial_dims == 2 else 3)
     shifts = _rows("translations", translations, spatial_dims)
-    if not len(turns) == len(shifts) == len(times):
+    moments = numbers("motion: times", times).flatten().tolist()
+    if not len(turns) == len(shifts) == len(moments):
         raise InputError(
-            f"motion: {len(turns)} rotations, {len(shifts)} translations and {len(times)} times; give one each per move"
+            f"motion: {len(turns)} rotations, {len(shifts)} translations, {len(moments)} times; give one each per move"
         )
-    if not all(a < b for a, b in zip((0, *times), (*times, 1), strict=True)):
-        raise InputError(f"motion: times {list(times)} do not ascend between 0 and 1; give the moves in their order")
+    if not all(a < b for a, b in zip((0, *moments), (*moments, 1), strict=True)):
+        raise InputError(f"motion: times {moments} do not ascend between 0 and 1; give the moves in their order")
     moved = [i for i in range(len(turns)) if turns[i].any() or shifts[i].any()]
     if not moved:
-        return finish(x, image)
+        return unchanged(image)
     n = x.shape[axis]
-    weights = half_spectrum(_segments(n, times)[moved].to(x))
+    weights = half_spectrum(_segments(n, moments)[moved].to(x))
     spectrum = torch.zeros((), device=x.device)
     for i, weight in zip(moved, weights, strict=True):
         # What a segment sees other than the image: so the image itself needs no transform.
-        change = _pose(x, turns[i], shifts[i], sizes) - x
+        change = _pose(x, turns[i], shifts[i], sizes).sub_(x)
         spectrum = torch.fft.rfft(change, dim=axis).mul_(beside(weight, axis, x.ndim)).add_(spectrum)
     return finish(torch.fft.irfft(spectrum, n=n, dim=axis).add_(x), image)
 
 
 def _rows(name: str, values: Any, width: int) -> torch.Tensor:
     """Numbers per move, ``[M, width]``; where each move has one, they may stand by themselves."""
-    rows = torch.as_tensor(values, dtype=torch.float64)
+    rows = numbers(f"motion: {name}", values)
     if rows.ndim == 1 and width == 1 or not rows.numel():
         rows = rows.reshape(-1, width)
-    if rows.ndim != 2 or rows.shape[1] != width or not rows.isfinite().all():
+    if rows.ndim != 2 or rows.shape[1] != width:
         raise InputError(f"motion: {name} {tuple(rows.shape)} are not [moves, {width}] finite numbers; give a row each")
     return rows
 
@@ -106,7 +107,7 @@ def _pose(x: torch.Tensor, turn: torch.Tensor, shift: torch.Tensor, sizes: Seque
     for axis, angle, parts in zip(order, angles, shifts, strict=True):
         plane = ((axis + 1) % 3, (axis + 2) % 3)  # so that the turn is from the first to the second
         along = [float(shift[a]) if a in parts else 0.0 for a in plane]
-        if abs(angle) > 1e-9 or any(along):
+        if abs(angle) > 1e-9 or any(along) or axis == main:  # what comes back is never x itself
             x = _plane(x, (1 + plane[0], 1 + plane[1]), float(angle), along, [sizes[a] for a in plane])
     return x
 
@@ -175,8 +176,10 @@ class RandMotion(RandArtifact):
         self.degrees = self.range("degrees", degrees)
         self.translation = self.range("translation", translation)
         self.moves = self.single("moves", moves)
-        self.in_plane = in_plane
-        self.axis = axis
+        self.in_plane = self.place("in_plane", in_plane)
+        self.axis = self.place("axis", axis)
+        if in_plane is not None and self.axis == self.in_plane:
+            raise InputError(f"RandMotion: axis {axis} is in_plane, along which nothing moves; give another or None")
 
     def sample(self, shape: Sequence[int], spacing: Sequence[float]) -> dict[str, Any]:
         """Poses and times for one acquisition."""

@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from monai.data.meta_obj import get_track_meta
-from monai.utils import convert_to_tensor
 
 from heartseg.artifacts.severity import ARTIFACTS, find_artifact, make
+from heartseg.artifacts.tensors import is_number
 from heartseg.artifacts.transform import RandArtifact, RandArtifactd
 from heartseg.errors import InputError
 
@@ -32,7 +31,7 @@ class RandMRIArtifacts(RandArtifact):
 
     def __init__(self, prob: float = 0.3, artifacts: Which | None = None, strength: float = 1.0) -> None:
         super().__init__(prob)
-        if isinstance(strength, bool) or not isinstance(strength, int | float) or not 0 <= strength < float("inf"):
+        if not is_number(strength) or not 0 <= strength < float("inf"):
             raise InputError(f"RandMRIArtifacts: strength {strength!r} is none; give 0 or more, 1 being severe")
         chosen = list(ARTIFACTS) if artifacts is None else artifacts
         named = isinstance(chosen, Sequence | Mapping) and all(isinstance(name, str) for name in chosen)
@@ -44,7 +43,10 @@ class RandMRIArtifacts(RandArtifact):
             if not isinstance(own or {}, Mapping):
                 raise InputError(f"RandMRIArtifacts: {name} {own!r} is no mapping; give settings, as in {{std: 0.03}}")
             severe = {key: strength * values[-1] for key, values in find_artifact(name).severities.items()}
-            self.transforms.append(make(name, {**severe, **(own or {})}))
+            try:
+                self.transforms.append(make(name, {**severe, **(own or {})}))
+            except InputError as error:
+                raise InputError(f"{error} (RandMRIArtifacts: {name}, strength {strength})") from None
         self.drawn = self.transforms[0]
 
     def set_random_state(self, seed: int | None = None, state: np.random.RandomState | None = None) -> RandMRIArtifacts:
@@ -61,12 +63,9 @@ class RandMRIArtifacts(RandArtifact):
             self.drawn = self.transforms[self.R.randint(len(self.transforms))]
             self.drawn.randomize(data)
 
-    def __call__(self, img: Any, randomize: bool = True) -> torch.Tensor:
-        """An image ``[C, *spatial]`` with one artifact, or, by chance, as it is."""
-        image: torch.Tensor = convert_to_tensor(img, track_meta=get_track_meta())
-        if randomize:
-            self.randomize(image)
-        return self.drawn(image, randomize=False) if self._do_transform else image
+    def apply(self, image: torch.Tensor) -> torch.Tensor:
+        """The artifact as it was last drawn."""
+        return self.drawn.apply(image)
 
 
 class RandMRIArtifactsd(RandArtifactd):

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import torch
 
-from heartseg.artifacts.tensors import begin, finish, intensity_range, non_negative
+from heartseg.artifacts.tensors import begin, finish, intensity_range, non_negative, unchanged
 from heartseg.artifacts.transform import RandArtifact, RandArtifactd, Range
 
 
@@ -24,7 +24,7 @@ def noise(image: torch.Tensor, std: float, seed: int = 0, spatial_dims: int = 3)
     """
     x = begin(image, spatial_dims)
     if not non_negative("noise: std", std):
-        return finish(x, image)
+        return unchanged(image)
     return finish(torch.addcmul(x, white(x, seed), std * intensity_range(x)), image)
 
 

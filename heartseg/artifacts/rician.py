@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from heartseg.artifacts.noise import RandNoise, white
-from heartseg.artifacts.tensors import begin, finish, floor, intensity_range, non_negative
+from heartseg.artifacts.tensors import begin, finish, floor, intensity_range, non_negative, unchanged
 from heartseg.artifacts.transform import RandArtifactd
 
 
@@ -25,10 +25,10 @@ def rician(image: torch.Tensor, std: float, seed: int = 0, spatial_dims: int = 3
     """
     x = begin(image, spatial_dims)
     if not non_negative("rician: std", std):
-        return finish(x, image)
+        return unchanged(image)
     low, scale = floor(x), std * intensity_range(x)
-    real, imaginary = white(x[None].expand(2, *x.shape), seed).unbind()
-    return finish(torch.hypot((x - low).addcmul_(real, scale), imaginary.mul_(scale)).add_(low), image)
+    real, imaginary = white(x[None].expand(2, *x.shape), seed)
+    return finish(torch.hypot((x - low).addcmul_(real, scale), imaginary * scale) + low, image)
 
 
 class RandRician(RandNoise):

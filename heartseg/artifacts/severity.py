@@ -16,6 +16,7 @@ from heartseg.artifacts.noise import RandNoise
 from heartseg.artifacts.rician import RandRician
 from heartseg.artifacts.slice_dropout import RandSliceDropout
 from heartseg.artifacts.spike import RandSpike
+from heartseg.artifacts.tensors import is_number
 from heartseg.artifacts.transform import RandArtifact
 from heartseg.errors import InputError
 
@@ -67,8 +68,7 @@ def strengths(
         if severity not in LEVELS:
             raise InputError(f"severity {severity}: is none of {', '.join(LEVELS)}, and no number")
         return {key: float(values[LEVELS.index(severity)]) for key, values in table.items()}
-    number = isinstance(severity, int | float) and not isinstance(severity, bool)
-    if not number or not 0 <= severity < float("inf"):
+    if not is_number(severity) or not 0 <= severity < float("inf"):
         raise InputError(f"severity {severity}: is no strength; give 0 (no artifact) or more, or one of {LEVELS}")
     if severity == 0:
         return dict.fromkeys(table, 0.0)

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import torch
 
-from heartseg.artifacts.tensors import axis_of, begin, finish, floor, non_negative
+from heartseg.artifacts.tensors import axis_of, begin, finish, floor, non_negative, numbers, unchanged
 from heartseg.artifacts.transform import RandArtifact, RandArtifactd, Range
 from heartseg.errors import InputError
 
@@ -33,12 +33,13 @@ def slice_dropout(
     x = begin(image, spatial_dims)
     axis = 1 + axis_of(axis, spatial_dims)
     n = x.shape[axis]
-    if wrong := [s for s in slices if not 0 <= s < n]:
-        raise InputError(f"slice_dropout: slice {wrong[0]} is none of {n}; count from 0 to {n - 1}")
-    if non_negative("slice_dropout: remaining", remaining) == 1 or not len(slices):
-        return finish(x, image)
+    chosen = numbers("slice_dropout: slices", slices).flatten().tolist()
+    if wrong := [s for s in chosen if not s.is_integer() or not 0 <= s < n]:
+        raise InputError(f"slice_dropout: slice {wrong[0]:g} is none of {n}; count from 0 to {n - 1}")
+    if non_negative("slice_dropout: remaining", remaining) == 1 or not chosen:
+        return unchanged(image)
     result, low = x.clone(), floor(x)
-    index = torch.as_tensor(sorted({int(s) for s in slices}), device=x.device)
+    index = torch.as_tensor(sorted({int(s) for s in chosen}), device=x.device)
     result.index_copy_(axis, index, low + (x.index_select(axis, index) - low) * remaining)
     return finish(result, image)
 
@@ -63,7 +64,7 @@ class RandSliceDropout(RandArtifact):
         self.remaining = self.range("remaining", remaining)
         if self.share[1] > 1:
             raise InputError(f"{type(self).__name__}: share {share!r} is more than all slices; give 1 at most")
-        self.axis = axis
+        self.axis = self.place("axis", axis)
 
     def sample(self, shape: Sequence[int], spacing: Sequence[float]) -> dict[str, Any]:
         """Which slices, and what is left of them."""

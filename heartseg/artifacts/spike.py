@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
-from heartseg.artifacts.tensors import begin, finish, floor, non_negative
+from heartseg.artifacts.tensors import begin, finish, floor, non_negative, numbers, unchanged
 from heartseg.artifacts.transform import RandArtifact, RandArtifactd, Range
 from heartseg.errors import InputError
 
@@ -23,7 +23,7 @@ def spike(
 
     Each spike adds ``intensity * mean * cos(2 pi sum(f_i r_i / n_i))``: the real part of what a point at
     frequency f reconstructs whose height is ``intensity`` times k-space's centre. The mean is that of the
-    image above its darkest voxel, and stays as it is.
+    image above its darkest voxel, and stays as it is, for frequencies below the grid's.
 
     Args:
         image: ``[..., *spatial]``.
@@ -34,11 +34,12 @@ def spike(
     Raises InputError for a negative intensity, or frequencies of another shape.
     """
     x = begin(image, spatial_dims)
-    waves = torch.as_tensor(frequencies, dtype=torch.float64)
-    if waves.ndim != 2 or waves.shape[1] != spatial_dims or not waves.any(dim=1).all():
-        raise InputError(f"spike: frequencies are not [spikes, {spatial_dims}], each one not 0; give periods per axis")
+    waves = numbers("spike: frequencies", frequencies)
+    fits = waves.ndim == 2 and waves.shape[1] == spatial_dims and torch.equal(waves, waves.round())
+    if not fits or not waves.any(dim=1).all():
+        raise InputError(f"spike: frequencies are not [spikes, {spatial_dims}], each one not 0; give whole periods")
     if not non_negative("spike: intensity", intensity):
-        return finish(x, image)
+        return unchanged(image)
     # exp(i (a + b + c)) = exp(ia) exp(ib) exp(ic): the sum over spikes is one thin matrix product.
     factors = [torch.exp(2j * torch.pi * waves[:, k, None] * torch.arange(n) / n) for k, n in enumerate(x.shape[1:])]
     rest = factors[1] if spatial_dims == 2 else (factors[1][:, :, None] * factors[2][:, None, :]).flatten(1)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from numbers import Integral, Real
+from typing import Any
 
 import torch
 from monai.data import MetaTensor
@@ -30,6 +32,11 @@ def begin(image: torch.Tensor, spatial_dims: int) -> torch.Tensor:
     if plain.dtype != torch.float64:
         plain = plain.float()  # half has neither the FFT nor the digits
     return plain.reshape(-1, *plain.shape[plain.ndim - spatial_dims :])
+
+
+def unchanged(image: torch.Tensor) -> torch.Tensor:
+    """The image to the bit, whatever its type, in memory of its own: what an artifact of strength 0 gives."""
+    return image.clone()
 
 
 def finish(result: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
@@ -60,7 +67,7 @@ def spacing_of(image: torch.Tensor, spatial_dims: int, spacing: float | Sequence
         if not torch.allclose(columns, columns[:1], rtol=1e-3):
             raise InputError("image: the spacings of this batch differ; take its images one by one")
         spacing = columns[0].tolist()
-    sizes = [float(spacing)] * spatial_dims if isinstance(spacing, int | float) else [float(s) for s in spacing]
+    sizes = _row("spacing", [spacing] * spatial_dims if isinstance(spacing, Real) else spacing)
     if len(sizes) != spatial_dims or not all(0 < size < math.inf for size in sizes):
         raise InputError(f"spacing: {sizes} is not {spatial_dims} positive numbers; give mm per axis")
     return sizes
@@ -68,16 +75,39 @@ def spacing_of(image: torch.Tensor, spatial_dims: int, spacing: float | Sequence
 
 def axis_of(axis: int, spatial_dims: int) -> int:
     """A spatial axis, counted from either side, as a positive number. Raises InputError where there is none."""
-    if not -spatial_dims <= axis < spatial_dims:
+    if not is_number(axis, whole=True) or not -spatial_dims <= axis < spatial_dims:
         raise InputError(f"axis: {axis} is none of {spatial_dims} spatial axes; count from 0 to {spatial_dims - 1}")
     return axis % spatial_dims
 
 
 def non_negative(name: str, value: float) -> float:
     """The value, if it is a strength: finite and not below 0. Raises InputError that names it."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+    if not is_number(value) or not 0 <= value < math.inf:
         raise InputError(f"{name}: {value!r} is no strength; give a number of 0 (no artifact) or more")
     return float(value)
+
+
+def is_number(value: Any, whole: bool = False) -> bool:
+    """Whether a value is a number, of Python or NumPy, and no truth value."""
+    return isinstance(value, Integral if whole else Real) and not isinstance(value, bool)
+
+
+def numbers(name: str, values: Any) -> torch.Tensor:
+    """Finite numbers as a float64 tensor on the CPU. Raises InputError that names them for anything else."""
+    try:
+        tensor = torch.as_tensor(values, dtype=torch.float64, device="cpu")
+    except (TypeError, ValueError, RuntimeError, OverflowError):
+        raise InputError(f"{name}: {values!r} are no numbers, or rows of unequal length; give a list") from None
+    if not tensor.isfinite().all():
+        raise InputError(f"{name}: not all are finite; give numbers")
+    return tensor
+
+
+def _row(name: str, values: Any) -> list[float]:
+    try:
+        return [float(value) for value in values]
+    except (TypeError, ValueError):
+        raise InputError(f"{name}: {values!r} is no list of numbers; give one per axis") from None
 
 
 def floor(image: torch.Tensor) -> torch.Tensor:

@@ -13,7 +13,7 @@ from monai.data.meta_obj import get_track_meta
 from monai.transforms import MapTransform, RandomizableTransform
 from monai.utils import TransformBackends, convert_to_tensor
 
-from heartseg.artifacts.tensors import spacing_of
+from heartseg.artifacts.tensors import is_number, spacing_of
 from heartseg.errors import InputError
 
 Range = float | Sequence[float]
@@ -32,7 +32,7 @@ class RandArtifact(RandomizableTransform):
     severities: ClassVar[Mapping[str, tuple[float, float, float]]]
 
     def __init__(self, prob: float = 0.1) -> None:
-        if isinstance(prob, bool) or not isinstance(prob, int | float) or not 0 <= prob <= 1:
+        if not is_number(prob) or not 0 <= prob <= 1:
             raise InputError(f"{type(self).__name__}: prob {prob!r} is no probability; give a number from 0 to 1")
         super().__init__(prob)
         self.parameters: dict[str, Any] = {}
@@ -50,18 +50,23 @@ class RandArtifact(RandomizableTransform):
 
     def __call__(self, img: Any, randomize: bool = True) -> torch.Tensor:
         """An image ``[C, *spatial]`` with the artifact, or, by chance, as it is."""
-        image: torch.Tensor = convert_to_tensor(img, track_meta=get_track_meta())
+        image = as_image(img)
         if randomize:
             self.randomize(image)
-        if not self._do_transform:
-            return image
+        if self._do_transform:
+            image = self.apply(image)
+        return convert_to_tensor(image, track_meta=get_track_meta())
+
+    def apply(self, image: torch.Tensor) -> torch.Tensor:
+        """The artifact as it was last drawn. Raises RuntimeError, as MONAI's transforms do, before any draw."""
+        if not self.parameters:
+            raise RuntimeError("please call the `randomize()` function first.")
         return type(self).function(image, **self.parameters, spatial_dims=image.ndim - 1)
 
     def range(self, name: str, value: Range) -> tuple[float, float]:
         """A strength as (low, high): a number means from 0 to it. Raises InputError for anything else."""
-        pair = value if isinstance(value, Sequence) else (0, value)
-        numbers = all(isinstance(v, int | float) and not isinstance(v, bool) for v in pair)
-        if len(pair) != 2 or not numbers or not 0 <= pair[0] <= pair[1] < math.inf:
+        pair: Any = value if isinstance(value, Sequence | np.ndarray) else (0, value)
+        if len(pair) != 2 or not all(map(is_number, pair)) or not 0 <= pair[0] <= pair[1] < math.inf:
             raise InputError(
                 f"{type(self).__name__}: {name} {value!r} is no strength; give a number of 0 or more, or [low, high]"
             )
@@ -69,18 +74,23 @@ class RandArtifact(RandomizableTransform):
 
     def whole(self, name: str, value: int | Sequence[int]) -> tuple[int, int]:
         """A count as (low, high): a number means exactly it. Raises InputError for what is no count."""
-        pair = value if isinstance(value, Sequence) else (value, value)
-        numbers = all(isinstance(v, int) and not isinstance(v, bool) for v in pair)
-        if len(pair) != 2 or not numbers or not 1 <= pair[0] <= pair[1]:
+        pair: Any = value if isinstance(value, Sequence | np.ndarray) else (value, value)
+        if len(pair) != 2 or not all(is_number(v, whole=True) for v in pair) or not 1 <= pair[0] <= pair[1]:
             raise InputError(
                 f"{type(self).__name__}: {name} {value!r} is no count; give a whole number of 1 or more, or [low, high]"
             )
-        return pair[0], pair[1]
+        return int(pair[0]), int(pair[1])
 
     def single(self, name: str, value: int) -> int:
         """A count that is not drawn. Raises InputError for what is no count, and for a pair."""
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        if not is_number(value, whole=True) or value < 1:
             raise InputError(f"{type(self).__name__}: {name} {value!r} is no count; give a whole number of 1 or more")
+        return int(value)
+
+    def place(self, name: str, value: int | None) -> int | None:
+        """A spatial axis of a volume, or None. Raises InputError for what is neither."""
+        if value is not None and (not is_number(value, whole=True) or not -3 <= value < 3):
+            raise InputError(f"{type(self).__name__}: {name} {value!r} is no spatial axis; give 0, 1, 2 or None")
         return value
 
     def uniform(self, bounds: tuple[float, float]) -> float:
@@ -122,7 +132,7 @@ class RandArtifactd(RandomizableTransform, MapTransform):
         """The dictionary with its images changed, all in the same way, or, by chance, as they are."""
         result = dict(data)
         keys = list(self.key_iterator(result))
-        images = [convert_to_tensor(result[key], track_meta=get_track_meta()) for key in keys]
+        images = [as_image(result[key]) for key in keys]
         for key, image in zip(keys, images, strict=True):
             if image.shape[1:] != images[0].shape[1:]:
                 raise InputError(
@@ -134,6 +144,13 @@ class RandArtifactd(RandomizableTransform, MapTransform):
         for key, image in zip(keys, images, strict=True):
             result[key] = self.transform(image, randomize=False)
         return result
+
+
+def as_image(img: Any) -> torch.Tensor:
+    """An array or tensor as a tensor of at least half precision, with what metadata it has."""
+    image: torch.Tensor = img if isinstance(img, torch.Tensor) else convert_to_tensor(img, track_meta=get_track_meta())
+    # A batch must not mix types, whichever of its images got an artifact. Masks are refused by the function.
+    return image if image.is_floating_point() or image.dtype == torch.bool or image.is_complex() else image.float()
 
 
 def direction(

@@ -1,7 +1,13 @@
 """What a mask is worth: overlap, surface distances in mm, volumes and the clinical numbers made of them."""
 
 from heartseg.metrics.cases import case_metrics, mean_metrics
-from heartseg.metrics.clinical import ejection_fraction, myocardial_mass_g, stroke_volume_ml, volume_ml
+from heartseg.metrics.clinical import (
+    ejection_fraction,
+    myocardial_mass_g,
+    stroke_volume_ml,
+    ventricle_function,
+    volume_ml,
+)
 from heartseg.metrics.surface import surface_metrics
 
 __all__ = [
@@ -11,5 +17,6 @@ __all__ = [
     "myocardial_mass_g",
     "stroke_volume_ml",
     "surface_metrics",
+    "ventricle_function",
     "volume_ml",
 ]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Real
+from typing import Any
 
 import numpy as np
 import torch
@@ -48,7 +50,25 @@ def myocardial_mass_g(volume_ml: float) -> float:
     return _volume(volume_ml, "myocardium") * MYOCARDIAL_DENSITY
 
 
-def _volume(value: float, name: str) -> float:
-    if not 0 <= value < float("inf"):
+def ventricle_function(
+    end_diastole: torch.Tensor | np.ndarray, end_systole: torch.Tensor | np.ndarray, spacing: Sequence[float]
+) -> dict[str, float | None]:
+    """What a ventricle does between two frames: its cavity's masks ``[x, y, z]`` of one patient, spacing in mm.
+
+    Returns ``edv_ml``, ``esv_ml``, ``stroke_volume_ml`` and ``ejection_fraction`` in percent (None for an empty
+    end-diastole). Raises as `volume_ml`.
+    """
+    edv, esv = volume_ml(end_diastole, spacing), volume_ml(end_systole, spacing)
+    return {
+        "edv_ml": edv,
+        "esv_ml": esv,
+        "stroke_volume_ml": stroke_volume_ml(edv, esv),
+        "ejection_fraction": ejection_fraction(edv, esv),
+    }
+
+
+def _volume(value: Any, name: str) -> float:
+    number = isinstance(value, Real)
+    if not number or not 0 <= value < float("inf"):
         raise InputError(f"{name}: {value} mL is no volume; give a number from 0 on")
     return float(value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -50,14 +51,18 @@ def surface_metrics(
     if one.ndim not in (2, 3):
         raise InputError(f"masks: {one.ndim} axes; give [x, y] or [x, y, z], one class without channel or batch")
     steps = check_spacing(spacing, one.ndim)
-    if not tolerance >= 0:
-        raise InputError(f"tolerance: {tolerance} mm is negative; give a distance")
+    if not _number(tolerance) or not tolerance >= 0:
+        raise InputError(f"tolerance: {tolerance} mm is no distance; give a number of 0 or more")
     boxes = [box for box in (bounds(one), bounds(other)) if box is not None]
     if len(boxes) < 2:
         return empty_metrics(SURFACE, both=not boxes)
     # Outside the box around both nothing belongs to either, so its border may stand for the image's.
     box = around(boxes)
     return _compare(_surface(crop(one, box)), _surface(crop(other, box)), steps, tolerance)
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, Real)
 
 
 def _compare(a: Array, b: Array, spacing: tuple[float, ...], tolerance: float) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -43,10 +44,18 @@ PLANES = (
 
 
 def save(figure: Figure, path: str | os.PathLike[str], dpi: int = 110) -> None:
-    """Write a figure whole or not at all; the suffix of ``path`` chooses the format."""
+    """Write a figure whole or not at all; the suffix of ``path`` chooses the format. Raises as `check_picture`."""
+    check_picture(path)
     FigureCanvasAgg(figure)
     with atomic(path) as temporary:
         figure.savefig(temporary, dpi=dpi)
+
+
+def check_picture(path: str | os.PathLike[str]) -> None:
+    """Raise InputError for a folder, or a suffix that names no format of a picture."""
+    known = FigureCanvasAgg.get_supported_filetypes()
+    if Path(path).is_dir() or Path(path).suffix[1:].lower() not in known:
+        raise InputError(f"{path}: is no name of a picture; give one that ends in .{', .'.join(sorted(known))}")
 
 
 def best_epoch(history: Sequence[Mapping[str, Any]]) -> int | None:

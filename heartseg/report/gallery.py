@@ -72,7 +72,7 @@ def draw_gallery(
             place.set(xticks=[], yticks=[])
             place.set_title(level if level == "clean" else _words(name, level), fontsize=8)
         axes[0].set_ylabel(name.replace("_", " "), fontsize=10)
-    save(figure, path)
+    save(figure, path, dpi=70)
 
 
 def corrupted(scan: torch.Tensor, name: str, severity: str | float, seed: int) -> torch.Tensor:

@@ -64,10 +64,11 @@ def test_type_is_kept_and_half_is_computed_in_float32(name, dtype):
 @pytest.mark.parametrize("name", NAMES)
 def test_whole_numbers_come_out_as_float32(name, dtype):
     image = (200 * texture(2, 6, 5, 7)).to(dtype)
-    for strength in (0, None):
-        found = act(name, image, strength=strength)
-        assert found.dtype == torch.float32
-        assert torch.equal(found, act(name, image.float(), strength=strength))
+    untouched = act(name, image, strength=0)  # the identity, to the bit
+    assert untouched.dtype == dtype and torch.equal(untouched, image) and untouched.data_ptr() != image.data_ptr()
+    found = act(name, image)
+    assert found.dtype == torch.float32
+    assert torch.equal(found, act(name, image.float()))
     assert act(name, MetaTensor(image)).dtype == torch.float32
 
 

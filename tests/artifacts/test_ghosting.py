@@ -12,8 +12,9 @@ def reference(image, intensity, count, axis, restore, dims):
     spectrum = k_space(image, dims).movedim(axis - dims, 0)
     n, whole = len(spectrum), spectrum.clone()
     spectrum[::count] *= 1 - intensity
-    kept = round(restore * n) // 2
-    spectrum[n // 2 - kept : n // 2 + kept] = whole[n // 2 - kept : n // 2 + kept]
+    kept = round(restore * n) // 2 if restore < 1 else n  # all: the odd last line too
+    lines = slice(max(n // 2 - kept, 0), n // 2 + kept)
+    spectrum[lines] = whole[lines]
     spectrum[n // 2] = whole[n // 2]
     return reconstruct(spectrum.movedim(0, axis - dims), dims)
 
@@ -74,7 +75,7 @@ def test_against_torchio(shape, restore, ours):
         ((float("nan"), 4), "intensity: nan is no strength"),
         ((True, 4), "intensity: True is no strength"),
         (("much", 4), "intensity: 'much' is no strength"),
-        ((0.5, 0), "count 0, restore 0.02; give a whole number from 1 and a share of 1"),
+        ((0.5, 0), "count 0 is none; give a whole number of 1 or more"),
         ((0.5, 2.5), "count 2.5"),
         ((0.5, float("nan")), "count nan"),
         ((0.5, 4, 0, -0.1), "restore -0.1"),

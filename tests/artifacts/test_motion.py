@@ -156,12 +156,12 @@ def test_the_affine_gives_the_spacing():
 @pytest.mark.parametrize(
     ("poses", "words"),
     [
-        (([[1, 2, 3]], [[1, 2, 3]], [0.2, 0.4]), "1 rotations, 1 translations and 2 times; give one each per move"),
-        (([[1, 2, 3]] * 2, [[1, 2, 3]], [0.2]), "2 rotations, 1 translations and 1 times"),
+        (([[1, 2, 3]], [[1, 2, 3]], [0.2, 0.4]), "1 rotations, 1 translations, 2 times; give one each per move"),
+        (([[1, 2, 3]] * 2, [[1, 2, 3]], [0.2]), "2 rotations, 1 translations, 1 times"),
         (([[1, 2, 3]] * 2, [[1, 2, 3]] * 2, [0.4, 0.2]), "do not ascend between 0 and 1"),
         (([[1, 2, 3]], [[1, 2, 3]], [0.0]), "do not ascend between 0 and 1"),
         (([[1, 2, 3]], [[1, 2, 3]], [1.0]), "do not ascend between 0 and 1"),
-        (([[1, 2, 3]], [[1, 2, 3]], [float("nan")]), "do not ascend between 0 and 1"),
+        (([[1, 2, 3]], [[1, 2, 3]], [float("nan")]), "times: not all are finite"),
         (([[1, 2]], [[1, 2, 3]], [0.4]), r"rotations \(1, 2\) are not \[moves, 3\] finite numbers"),
         (([1, 2, 3, 4], [[1, 2, 3]], [0.4]), r"rotations \(4,\) are not"),
         (([[1, 2, 3]], [[1, 2]], [0.4]), r"translations \(1, 2\) are not \[moves, 3\] finite numbers"),

@@ -8,7 +8,13 @@ import torch
 from masks import box
 
 from heartseg.errors import InputError
-from heartseg.metrics import ejection_fraction, myocardial_mass_g, stroke_volume_ml, volume_ml
+from heartseg.metrics import (
+    ejection_fraction,
+    myocardial_mass_g,
+    stroke_volume_ml,
+    ventricle_function,
+    volume_ml,
+)
 from heartseg.metrics.clinical import MYOCARDIAL_DENSITY
 
 
@@ -81,3 +87,14 @@ def test_volumes_that_cannot_be(volume):
 def test_masks_that_have_no_volume(mask, spacing, fault):
     with pytest.raises(InputError, match=fault):
         volume_ml(mask, spacing)
+
+
+def test_a_pair_of_frames_gives_everything():
+    """1000 and 400 voxels of 2 mm^3 are 2 and 0.8 mL: 1.2 mL are ejected, 60 %."""
+    diastole, systole = np.zeros((2, 20, 20, 20), dtype=bool)
+    diastole[:10, :10, :10] = True
+    systole[:4, :10, :10] = True
+    found = ventricle_function(diastole, systole, (1.0, 1.0, 2.0))
+    assert found == pytest.approx({"edv_ml": 2.0, "esv_ml": 0.8, "stroke_volume_ml": 1.2, "ejection_fraction": 60.0})
+    nothing = ventricle_function(np.zeros_like(diastole), np.zeros_like(systole), (1.0, 1.0, 2.0))
+    assert nothing == {"edv_ml": 0.0, "esv_ml": 0.0, "stroke_volume_ml": 0.0, "ejection_fraction": None}

@@ -242,7 +242,8 @@ def test_masks_are_left_as_they_are_and_nobody_is_warned():
         ({"spacing": ("1 mm", 1, 1)}, "^spacing: .* is not 3 positive numbers"),
         ({"truth": box((1, 1, 1), (3, 3, 3)).numpy().astype("uint8")}, "^masks: torch.bool, uint8: not boolean"),
         ({"pred": [[True]]}, "^masks: list is no array; give tensors or NumPy arrays$"),
-        ({"tolerance": -0.1}, "^tolerance: -0.1 mm is negative; give a distance$"),
+        ({"tolerance": -0.1}, "^tolerance: -0.1 mm is no distance; give a number of 0 or more$"),
+        ({"tolerance": "a"}, "^tolerance: a mm is no distance; give a number of 0 or more$"),
         ({"tolerance": math.nan}, "^tolerance: nan mm"),
     ],
 )

@@ -18,7 +18,7 @@ from heartseg.report.gallery import draw_gallery, read_scan
 def figure(monkeypatch):
     """The figure instead of its file."""
     kept = []
-    monkeypatch.setattr(gallery_module, "save", lambda figure, path: kept.append(figure))
+    monkeypatch.setattr(gallery_module, "save", lambda figure, path, dpi: kept.append(figure))
     return kept
 
 
@@ -97,7 +97,14 @@ def test_the_command_takes_any_scan(heartseg, tmp_path):
 
 @pytest.mark.parametrize(
     ("words", "told"),
-    [(["none.nii.gz"], "none.nii.gz: there is no such file"), (["--artifact", "blurr"], "did you mean blur?")],
+    [
+        (["--out", "."], ".: is no name of a picture"),
+        (["--out", "g.xyz"], "g.xyz: is no name of a picture; give one that ends in"),
+        (["--out", "g"], "g: is no name of a picture"),
+        (["--seed", "99999999999"], "--seed"),
+        (["none.nii.gz"], "none.nii.gz: there is no such file"),
+        (["--artifact", "blurr"], "did you mean blur?"),
+    ],
 )
 def test_the_command_refuses_in_one_line(heartseg, tmp_path, monkeypatch, words, told):
     monkeypatch.chdir(tmp_path)
