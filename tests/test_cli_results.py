@@ -60,7 +60,8 @@ def test_clean_and_every_artifact(judge, tmp_path, monkeypatch):
             assert [case["id"] for case in level["cases"]] == ["la_001", "la_006"]
             drop = 100 * (found["clean"]["dice"] - level["dice"]) / found["clean"]["dice"]
             assert level["drop_percent"] == pytest.approx(drop)
-    assert found["provenance"]["seed"] == 0
+    source = found["provenance"]
+    assert (source["seed"], source["artifacts"], source["severity"], source["strengths"]) == (0, [*ARTIFACTS], None, {})
     assert {key: found["provenance"][key] for key in plain["provenance"]} == plain["provenance"]
 
     out = tmp_path / "robust"
@@ -120,12 +121,31 @@ def test_strengths_of_ones_own(judge):
     assert values["--strengths"] == "{'motion': {'degrees': 12, 'translation': [2, 4, 8]}}"
 
 
+def test_what_makes_the_artifacts_is_kept_and_compared(judge, heartseg, tmp_path):
+    words = ["--artifact", "motion", "--severity", "10", "--set", "pictures=0"]
+    found, _, _ = judge("robustness", "a", *words, "--set", "strengths::motion::moves=8", "--set", "seed=5")
+    assert found["motion"]["settings"] == found["motion"]["severities"]["10"]["settings"] == {"moves": 8}
+    source = found["provenance"]
+    assert {key: source[key] for key in ("artifacts", "severity", "strengths", "seed")} == {
+        "artifacts": ["motion"],
+        "severity": 10,
+        "strengths": {"motion": {"moves": 8}},
+        "seed": 5,
+    }
+    plain, _, _ = judge("robustness", "b", *words)
+    assert plain["motion"]["settings"] == plain["provenance"]["strengths"] == {}
+    status, said, _ = heartseg("compare", tmp_path / "a", tmp_path / "b", "--out", tmp_path / "compared")
+    assert status == 0 and "- motion: moves 8 in A, not set in B" in said
+    assert "- seed 5 in A, 0 in B: other places and moments of motion" in said
+
+
 WRONG = {
     "artifact": (["--artifact", "motoin"], "artifact motoin: there is none of this name; did you mean motion?"),
     "severity": (["--severity", "modrate"], "severity modrate: is none of mild, moderate, severe, and no number"),
     "negative": (["--severity", "-3"], "severity -3: is no strength"),
     "infinite": (["--severity", "inf"], "severity inf: is no strength"),
     "too much": (["--artifact", "slice_dropout", "--severity", "10"], "more than all slices"),
+    "too much for one": (["--severity", "10"], "10 is the first strength of every artifact asked for: one may choose"),
     "strength": (["--set", "strengths::motion::degres=3"], "motion: degres is none of its settings"),
     "strengths": (["--set", "strengths::motoin::degrees=3"], "did you mean motion?"),
     "id": (["--set", "strength::motion::degrees=3"], "--set strength::motion::degrees: "),
@@ -192,8 +212,13 @@ def test_compare_refuses_in_one_line_and_writes_nothing(heartseg, tmp_path, monk
     a, b = evaluation(tmp_path / "a", x=0.5), evaluation(tmp_path / "b", y=0.5)
     (tmp_path / "c").mkdir()
     (tmp_path / "c" / "evaluation_results.json").write_text('{"classes": {}}')
+    foreign = evaluation(tmp_path / "d", x=0.5) / "evaluation_results.json"
+    foreign.write_text(json.dumps({**json.loads(foreign.read_text()), "provenance": "x"}))
     assert "nowhere: cannot be read" in refused(heartseg("compare", a, "nowhere"))
     assert "have no case in common" in refused(heartseg("compare", a, b))
     assert "is no evaluation of cases" in refused(heartseg("compare", "c", a))
+    assert "provenance: is no table of settings" in refused(heartseg("compare", a, "d"))
+    foreign.write_text("[" * 100_000)
+    assert "is no JSON" in refused(heartseg("compare", "d", a))
     assert "did you mean dice?" in refused(heartseg("compare", a, a, "--metric", "dise"))
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b", "c"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b", "c", "d"]

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+import torch
 from torch.utils.data import IterableDataset, get_worker_info
 
 from heartseg.artifacts.severity import ARTIFACTS, LEVELS, at_severity, strengths
@@ -18,11 +20,15 @@ Settings = Mapping[str, Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class Condition:
-    """What a scan is seen under: an artifact, its severity as text and its strengths. ``clean`` has none."""
+    """What a scan is seen under: an artifact, its severity as text, its strengths and what else was set of it.
+
+    ``clean`` has none of them. ``settings`` holds what was given beside the strengths, such as ``{"moves": 8}``.
+    """
 
     artifact: str = "clean"
     severity: str = ""
     strengths: Mapping[str, float] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
     transform: RandArtifact | None = field(default=None, compare=False, repr=False)
 
 
@@ -42,7 +48,7 @@ def list_conditions(
         settings: for artifacts by name what `at_severity` takes, as in ``{"motion": {"degrees": 12}}``.
 
     Raises InputError, before any scan is touched, for an unknown artifact, severity or setting, and for
-    strengths that cannot be.
+    strengths that cannot be; of a number, it says where that one is no strength of several artifacts alike.
     """
     names = list(ARTIFACTS) if artifacts is None else artifacts
     if isinstance(names, str) or not isinstance(names, Sequence) or not names or not all(map(_text, names)):
@@ -54,10 +60,19 @@ def list_conditions(
         at_severity(name, settings=given[name])  # a slip in what is not asked for is a slip too
     conditions = [CLEAN]
     for name in dict.fromkeys(names):
-        own = given.get(name)
+        own = given.get(name, {})
         for level in LEVELS if severity is None else [severity]:
             text = level if isinstance(level, str) else f"{level:g}"
-            conditions.append(Condition(name, text, strengths(name, level, own), at_severity(name, level, own)))
+            strong = strengths(name, level, own)
+            beside = {key: plain(value) for key, value in own.items() if key not in strong}
+            try:
+                transform = at_severity(name, level, own)
+            except InputError as error:
+                if isinstance(level, str) or len(set(names)) == 1:
+                    raise
+                hint = f"{text} is the first strength of every artifact asked for: one may choose some (--artifact)"
+                raise InputError(f"{error}; {hint}") from None
+            conditions.append(Condition(name, text, strong, beside, transform))
     return conditions
 
 
@@ -72,12 +87,14 @@ class ConditionDataset(IterableDataset):
     Args:
         data: cases, each with an ``id``.
         before: what loads a case and brings it onto the network's grid; its ``image`` is ``[C, *spatial]``.
-        after: what follows the artifact, such as the normalisation.
+        after: what follows the artifact, such as the normalisation; it keeps ``image``.
         conditions: from `list_conditions`.
         seed: of where and when.
 
     An item is what ``after`` gives, with ``artifact`` and ``severity`` of its condition. Nothing that is done to
     one item shows in another, labels excepted: they are shared, so treat them as read-only.
+
+    Raises InputError, on the way, for an artifact so strong that what it leaves is not finite.
     """
 
     def __init__(
@@ -110,14 +127,36 @@ class ConditionDataset(IterableDataset):
                 if condition.transform is not None:
                     condition.transform.set_random_state(condition_seed(self.seed, case["id"], condition.artifact))
                     image = condition.transform(image)
+                    _check_finite(image, case["id"], condition)
                 item = {**scan, "image": image, "artifact": condition.artifact, "severity": condition.severity}
-                yield self.after(item)
+                ready = self.after(item)
+                if condition.transform is not None:
+                    _check_finite(ready["image"], case["id"], condition)  # a normalisation squares
+                yield ready
 
 
 def condition_seed(seed: int, case: str, artifact: str) -> int:
     """A seed for one artifact in one case, the same on every machine."""
     digest = hashlib.sha256(f"{seed}\n{case}\n{artifact}".encode()).digest()
     return int.from_bytes(digest[:4], "big")
+
+
+def plain(value: Any) -> Any:
+    """A setting as JSON holds it: sequences and arrays as lists, NumPy's numbers as Python's."""
+    if isinstance(value, np.ndarray | np.generic | torch.Tensor):
+        return value.tolist()
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
+    return [plain(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _check_finite(image: torch.Tensor, case: str, condition: Condition) -> None:
+    # Else an empty mask, and a Dice of 0, would look like a finding.
+    if not image.abs().max().isfinite():  # a seventh of the time of asking every voxel
+        raise InputError(
+            f"{case}: under {condition.artifact} at severity {condition.severity} its image is no longer finite; "
+            "give less, as severity or strengths"
+        )
 
 
 def _text(value: Any) -> bool:

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from heartseg.artifacts import CLEAN, Condition
+from heartseg.artifacts.conditions import plain
 from heartseg.handlers.cases import CaseMetrics, summary
 
 HEADLINE = "moderate"  # the severity whose numbers stand for an artifact
@@ -21,9 +22,9 @@ class RobustnessMetrics(CaseMetrics):
     each artifact.
 
     ``clean`` is what `CaseMetrics` writes for the same cases. Each artifact has the same numbers at moderate
-    severity, or at the only one there is, beside ``severity``, ``strengths``, ``drop_percent`` and
-    ``severities``: all this for each severity by itself. The table has a row for each case, artifact, severity
-    and class.
+    severity, or at the only one there is, beside ``severity``, ``strengths``, ``settings`` (what else was set of
+    the artifact), ``drop_percent`` and ``severities``: all this for each severity by itself. The table has a row
+    for each case, artifact, severity and class.
 
     Args:
         output_dir, classes, weights, tolerance, settings: see `CaseMetrics`.
@@ -43,7 +44,7 @@ class RobustnessMetrics(CaseMetrics):
         tolerance: float = 2.0,
         settings: Mapping[str, Any] | None = None,
     ) -> None:
-        super().__init__(output_dir, classes, weights, tolerance, {"seed": seed, **(settings or {})})
+        super().__init__(output_dir, classes, weights, tolerance, {"seed": seed, **plain(settings or {})})
         self.conditions = list(conditions)
         self.under: dict[tuple[str, str], list[dict[str, Any]]] = {}
 
@@ -65,6 +66,7 @@ class RobustnessMetrics(CaseMetrics):
                 severities.setdefault(condition.artifact, {})[condition.severity] = {
                     "severity": condition.severity,
                     "strengths": dict(condition.strengths),
+                    "settings": dict(condition.settings),
                     "drop_percent": drop_percent(clean["dice"], found["dice"]),
                     **found,
                 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
@@ -24,6 +25,7 @@ from heartseg.report.figures import GREEN, VERMILION, save
 
 NAMES = dict(zip(COMPARED, ("Dice", "HD95 in mm", "ASSD in mm", "NSD"), strict=True))
 LOWER_IS_BETTER = ("hd95", "assd")
+MADE_BY = ("strengths", "settings")  # of an artifact
 
 
 def compare_evaluations(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, Any]:
@@ -36,9 +38,9 @@ def compare_evaluations(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str,
     Returns:
         ``a`` and ``b``: ``file`` and ``provenance``. ``cases``: ids in ``common``, ``only_a`` and ``only_b``.
         ``averaged_over``: how many ``cases``, and whether ``seen`` (null: unknown). ``notes``: what to bear in mind.
-        ``conditions``: for each its ``strengths`` in a and b, its ``pairs``, and its ``metrics``: what
-        `heartseg.metrics.paired.paired_test` gives, with ``better`` and ``worse`` (in how many cases b is) for
-        its ``higher`` and ``lower``.
+        ``conditions``: for each its ``strengths`` and ``settings`` in a and b, its ``pairs``, and its ``metrics``:
+        what `heartseg.metrics.paired.paired_test` gives, with ``better`` and ``worse`` (in how many cases b is)
+        for its ``higher`` and ``lower``.
 
     Raises:
         InputError: no case in common.
@@ -86,8 +88,8 @@ def _condition(
         higher, lower = found.pop("higher"), found.pop("lower")
         better, worse = (lower, higher) if metric in LOWER_IS_BETTER else (higher, lower)
         metrics[metric] = {**found, "better": better, "worse": worse}
-    strengths = {"a": a.get("strengths"), "b": b.get("strengths")}
-    return {"strengths": strengths, "metrics": metrics, "pairs": pairs}
+    made = {key: {"a": a.get(key), "b": b.get(key)} for key in MADE_BY}
+    return {**made, "metrics": metrics, "pairs": pairs}
 
 
 def _notes(a: Mapping[str, Any], b: Mapping[str, Any], result: Mapping[str, Any]) -> list[str]:
@@ -104,17 +106,33 @@ def _notes(a: Mapping[str, Any], b: Mapping[str, Any], result: Mapping[str, Any]
         told = [_strengths(condition["strengths"][side]) for side in ("a", "b")]
         if told[0] != told[1]:
             notes.append(f"{name}: {told[0]} in A, {told[1]} in B")
+        settings = condition["settings"]
+        for key in {**(settings["a"] or {}), **(settings["b"] or {})}:
+            told = [_setting(settings[side], key) for side in ("a", "b")]
+            if told[0] != told[1]:
+                notes.append(f"{name}: {key} {told[0]} in A, {told[1]} in B")
     own, others = ({case["id"]: _truth(case) for case in part["clean"]["cases"]} for part in (a, b))
     if other := [identity for identity in cases["common"] if own[identity] != others[identity]]:
         notes.append(f"the truth has another volume in A than in B: {', '.join(other)}: are these the same data?")
-    tolerances = [(part.get("provenance") or {}).get("tolerance_mm") for part in (a, b)]
+    sources = [part.get("provenance") or {} for part in (a, b)]
+    seeds = [_setting(source if "seed" in source else None, "seed") for source in sources]
+    if seeds[0] != seeds[1] and (drawn := [name for name in result["conditions"] if name != "clean"]):
+        notes.append(f"seed {seeds[0]} in A, {seeds[1]} in B: other places and moments of {', '.join(drawn)}")
+    tolerances = [source.get("tolerance_mm") for source in sources]
     if tolerances[0] != tolerances[1]:
         notes.append(f"NSD is at {tolerances[0]} mm in A, at {tolerances[1]} mm in B: do not compare it")
     return notes
 
 
 def _strengths(strengths: Mapping[str, float] | None) -> str:
-    return ", ".join(f"{name} {value:g}" for name, value in (strengths or {}).items()) or "unknown"
+    return ", ".join(f"{name} {value:.9g}" for name, value in (strengths or {}).items()) or "unknown"
+
+
+def _setting(settings: Mapping[str, Any] | None, name: str) -> str:
+    """A setting as it is written in YAML, and whether there is one."""
+    if settings is None:
+        return "unknown"
+    return json.dumps(settings[name]) if name in settings else "not set"
 
 
 def _truth(case: Mapping[str, Any]) -> dict[str, Any]:
@@ -160,8 +178,9 @@ def print_comparison(comparison: Mapping[str, Any], metric: str = "dice") -> Non
     for name, row in rows.items():
         means = [_number(row[key], f".{digits}f") for key in ("mean_a", "mean_b")]
         difference, p = _number(row["mean_difference"], f"+.{digits}f"), _number(row["p"], ".3g")
-        strengths = comparison["conditions"][name]["strengths"]
-        mark = "" if strengths["a"] == strengths["b"] else " (strengths differ)"
+        made = {key: comparison["conditions"][name][key] for key in MADE_BY}
+        differ = [key for key, sides in made.items() if (sides["a"] or {}) != (sides["b"] or {})]
+        mark = f" ({' and '.join(differ)} differ)" if differ else ""
         table.add_row(name + mark, str(row["n"]), *means, difference, p, str(row["better"]), str(row["worse"]))
     notes = ["p: Wilcoxon's signed-rank test, two-sided, not corrected for the number of rows", *comparison["notes"]]
     if few := [name for name, row in rows.items() if row["better"] + row["worse"] < ENOUGH]:

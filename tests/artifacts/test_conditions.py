@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
+import re
 
+import numpy as np
 import pytest
 import torch
 from images import scan
@@ -77,6 +80,30 @@ def test_settings_are_numbers_for_any_severity_or_for_each():
     assert conditions[0].transform.moves == 1
 
 
+def test_conditions_carry_what_else_was_set_of_them():
+    settings = {"motion": {"degrees": 12, "moves": np.int64(8), "axis": None}, "ghosting": {"count": (2, np.int64(3))}}
+    _, motion, noise, ghosting = list_conditions(["motion", "noise", "ghosting"], 10, settings)
+    assert [condition.settings for condition in (motion, noise, ghosting)] == [
+        {"moves": 8, "axis": None},
+        {},
+        {"count": [2, 3]},
+    ]
+    assert json.dumps(motion.settings) == '{"moves": 8, "axis": null}'
+    assert motion.transform.moves == 8 and CLEAN.settings == {}
+
+
+def test_a_number_that_is_no_strength_of_every_artifact_says_whose_it_is():
+    said = "share (10.0, 10.0) is more than all slices; give 1 at most"
+    hint = "; 10 is the first strength of every artifact asked for: one may choose some (--artifact)"
+    with pytest.raises(InputError, match=f"{re.escape(said + hint)}$"):
+        list_conditions(None, 10)
+    with pytest.raises(InputError, match=f"{re.escape(said)}$"):  # there is nothing to choose from
+        list_conditions(["slice_dropout", "slice_dropout"], 10)
+    with pytest.raises(InputError, match="severity -1: is no strength") as info:  # of no artifact
+        list_conditions(None, -1)
+    assert "--artifact" not in str(info.value)
+
+
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
@@ -148,6 +175,33 @@ def test_nothing_leaks_from_one_condition_into_the_next():
     list(dataset(*list_conditions(["blur", "gamma"], "mild"), cases=CASES[:1], after=look_and_spoil))
     assert len(seen) == 3
     assert all(std > 0.1 and not spoilt and size == (5, 6, 7) for std, spoilt, size in seen)
+
+
+@pytest.mark.parametrize(
+    ("name", "severity"),
+    [("bias_field", 500), ("noise", 1e38), ("spike", 1e39), ("bias_field", 40)],
+)
+def test_an_image_that_is_no_longer_finite_is_refused(name, severity):
+    items = iter(dataset(*list_conditions([name], severity)))
+    assert next(items)["artifact"] == "clean"
+    with pytest.raises(InputError) as info:
+        next(items)
+    assert str(info.value) == (
+        f"a: under {name} at severity {severity:g} its image is no longer finite; give less, as severity or strengths"
+    )
+
+
+def test_an_image_that_only_its_normalisation_breaks_is_refused_too():
+    """Deviations of 1e30 are finite, their squares are not."""
+
+    def square(item):
+        return {**item, "image": item["image"] ** 2}
+
+    data = dataset(*list_conditions(["noise"], 1e30), cases=CASES[:1], after=square)
+    items = iter(data)
+    assert next(items)["image"].isfinite().all()
+    with pytest.raises(InputError, match="a: under noise at severity 1e.30 its image is no longer finite"):
+        next(items)
 
 
 # The same

@@ -2,6 +2,7 @@
 
 import csv
 
+import numpy as np
 import pytest
 from evaluations import case, evaluate, results
 from ignite.engine import Engine
@@ -49,6 +50,7 @@ def test_numbers_by_hand(tmp_path):
     assert [part["drop_percent"] for part in motion["severities"].values()] == pytest.approx([10, 10, 25])
     severe = motion["severities"]["severe"]
     assert severe["strengths"] == {"degrees": 20, "translation": 10}
+    assert severe["settings"] == {}
     assert [(row["id"], row["dice"]) for row in severe["cases"]] == [("a", 0.5), ("b", 1)]
     assert severe["classes"]["atrium"]["dice"] == 0.75
     assert severe["averaged_over"] == {"cases": 2, "seen": False}
@@ -128,6 +130,18 @@ def test_provenance(tmp_path):
     found, _ = judge(tmp_path, under(ALL, WHOLE), seed=7, tolerance=1.5, settings={"anatomy": "auto"})
     source = found["provenance"]
     assert (source["seed"], source["tolerance_mm"], source["anatomy"]) == (7, 1.5, "auto")
+
+
+def test_what_makes_an_artifact_is_written(tmp_path):
+    knobs = {"motion": {"moves": np.int64(8), "degrees": 3}}
+    conditions = list_conditions(["motion", "noise"], 10, knobs)
+    knobs_of = {"artifacts": ("motion", "noise"), "severity": 10, "strengths": knobs}
+    found, _ = judge(tmp_path, under(conditions, WHOLE), conditions=conditions, settings=knobs_of)
+    assert found["motion"]["settings"] == found["motion"]["severities"]["10"]["settings"] == {"moves": 8}
+    assert found["noise"]["settings"] == {} and "settings" not in found["clean"]
+    source = found["provenance"]
+    assert (source["artifacts"], source["severity"]) == (["motion", "noise"], 10)
+    assert source["strengths"] == {"motion": {"moves": 8, "degrees": 3}}
 
 
 def test_the_printed_table(tmp_path, capsys, monkeypatch):

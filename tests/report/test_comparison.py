@@ -123,6 +123,58 @@ def test_what_cannot_be_compared_is_said():
     ]
 
 
+def made(name, settings, seed, motion=True):
+    content = evaluation(name, [case("x", 0.9)], motion=[case("x", 0.8)] if motion else None)
+    content["provenance"] |= {} if seed is None else {"seed": seed}
+    if motion and settings is not None:
+        content["motion"]["settings"] = settings
+    return content
+
+
+def test_what_else_makes_an_artifact_is_said_where_it_differs():
+    a = made("a", {"moves": 8, "in_plane": 2, "axis": None}, 5)
+    found = compare_evaluations(a, made("b", {"in_plane": 2, "axis": [0, 1]}, 0))
+    assert found["conditions"]["motion"]["settings"] == {
+        "a": {"moves": 8, "in_plane": 2, "axis": None},
+        "b": {"in_plane": 2, "axis": [0, 1]},
+    }
+    assert found["notes"] == [
+        "motion: moves 8 in A, not set in B",
+        "motion: axis null in A, [0, 1] in B",
+        "seed 5 in A, 0 in B: other places and moments of motion",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "notes"),
+    [
+        (({}, 3), ({}, 3), []),
+        (({}, 3), (None, 3), []),  # an older file names none
+        ((None, None), (None, None), []),
+        (({"moves": 8}, 3), (None, 3), ["motion: moves 8 in A, unknown in B"]),
+        (({}, 3), ({}, None), ["seed 3 in A, unknown in B: other places and moments of motion"]),
+    ],
+)
+def test_what_makes_an_artifact_may_be_the_same_or_unknown(a, b, notes):
+    assert compare_evaluations(made("a", *a), made("b", *b))["notes"] == notes
+
+
+def test_a_seed_matters_to_no_clean_scan():
+    assert compare_evaluations(made("a", None, 0, motion=False), made("b", {}, 1))["notes"] == []
+
+
+def test_rows_of_other_settings_are_marked(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "140")
+    a, b = made("a", {"moves": 8}, 0), made("b", {}, 0)
+    print_comparison(compare_evaluations(a, b))
+    assert "motion (settings differ)" in capsys.readouterr().out
+    b["motion"]["strengths"] = {"degrees": 1.0}
+    print_comparison(compare_evaluations(a, b))
+    assert "motion (strengths and settings differ)" in capsys.readouterr().out
+    print_comparison(compare_evaluations(made("a", {}, 0), made("b", None, 0)))
+    assert "differ)" not in capsys.readouterr().out
+
+
 def test_files(tmp_path):
     comparison = compare_evaluations(A, B)
     write_comparison(comparison, "dice", tmp_path / "new")

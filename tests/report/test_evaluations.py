@@ -8,6 +8,7 @@ from heartseg.errors import InputError
 from heartseg.report.evaluations import artifacts_of, read_evaluation
 
 CASE = {"id": "a", "dice": 0.9, "hd95": None, "assd": 1, "nsd": 0.5}
+HUGE = 10**399  # 400 digits
 GOOD = {"clean": {"cases": [CASE]}, "motion": {"cases": [CASE], "severities": {}}, "provenance": {"seed": 0}}
 
 
@@ -27,6 +28,14 @@ def broken(**changes):
     return {"clean": {"cases": [{**CASE, **changes}]}}
 
 
+def motion(**changes):
+    return {**GOOD, "motion": {**GOOD["motion"], **changes}}
+
+
+def nested(levels):
+    return [nested(levels - 1)] if levels else 0
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [
@@ -44,6 +53,27 @@ def broken(**changes):
         ('{"clean": {"cases": [{"id": "a", "dice": NaN}]}}', "clean: dice of a is not a number or null"),
         ({"clean": {"cases": [{"id": "a", "dice": 1}]}}, "clean: hd95 of a is not a number or null"),
         ({**GOOD, "motion": {"cases": [], "severities": {}}}, "motion: there is no list of cases"),
+        ("[" * 100_000, "is no JSON"),
+        ('{"clean": {"cases": [{"id": "a", "dice": 1e999}]}}', "clean: dice of a is not a number or null"),
+        (broken(dice=HUGE), "clean: dice of a is not a number or null, or too large"),
+        (broken(dice=1e308), "clean: dice of a is not a number or null, or too large"),
+        (broken(seen="x"), "clean: seen of a is not true, false or null"),
+        (broken(seen=1), "clean: seen of a is not true, false or null"),
+        (broken(classes={"la": 3}), "clean: classes of a are not tables by name"),
+        (broken(classes=["la"]), "clean: classes of a are not tables by name"),
+        (broken(id="a\nb"), "clean: a case has no id"),
+        (broken(id="\ud800"), "clean: a case has no id"),
+        (motion(strengths=[1, 2]), "motion: strengths are not numbers by name"),
+        (motion(strengths={"degrees": "a"}), "motion: strengths are not numbers by name"),
+        (motion(strengths={"degrees": HUGE}), "motion: strengths are not numbers by name"),
+        (motion(settings=[8]), "motion: settings are not values by name"),
+        (motion(settings={"moves": nested(50)}), "motion: settings are not values by name, or nested too deep"),
+        ({**GOOD, "mo\ntion": GOOD["motion"]}, "'mo\\ntion': is no name of one line"),
+        ({**GOOD, "provenance": "x"}, "provenance: is no table of settings"),
+        ({**GOOD, "provenance": ["a"]}, "provenance: is no table of settings"),
+        ({**GOOD, "provenance": {"tolerance_mm": "2"}}, "provenance: tolerance_mm is not a number or null"),
+        ({**GOOD, "provenance": {"spacing": float("nan")}}, "provenance: holds what is not finite"),
+        ({**GOOD, "provenance": {"spacing": nested(500)}}, "provenance: holds what is not finite, or is nested too"),
     ],
 )
 def test_what_is_none_is_refused_in_one_line(tmp_path, content, said):
@@ -51,7 +81,21 @@ def test_what_is_none_is_refused_in_one_line(tmp_path, content, said):
     with pytest.raises(InputError) as info:
         read_evaluation(tmp_path)
     assert str(info.value).startswith(f"{path}: is no ") and said in str(info.value)
-    assert "\n" not in str(info.value)
+    assert "\n" not in str(info.value) and str(info.value).endswith(
+        "; name the folder that heartseg evaluate or robustness wrote"
+    )
+
+
+def test_what_older_or_plainer_evaluations_leave_out_is_no_fault(tmp_path):
+    plain = {**CASE, "seen": None, "classes": None}
+    content = {"clean": {"cases": [plain]}, "motion": {"cases": [plain], "severities": {}, "strengths": None}}
+    path = written(tmp_path, content)
+    assert read_evaluation(path) == {**content, "file": str(path)}
+    full = {**CASE, "seen": True, "classes": {"la": {"truth_ml": 50.0}}}
+    made = {"strengths": {"degrees": 10}, "settings": {"moves": 8, "axis": None}}
+    content = {"clean": {"cases": [full]}, "motion": {"cases": [full], "severities": {}, **made}, "provenance": None}
+    written(tmp_path, content)
+    assert read_evaluation(path) == {**content, "file": str(path)}
 
 
 def test_a_missing_file_and_a_file_that_is_no_text(tmp_path):
