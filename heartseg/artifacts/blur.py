@@ -10,6 +10,9 @@ import torch
 
 from heartseg.artifacts.tensors import along_axis, begin, finish, non_negative, spacing_of, unchanged
 from heartseg.artifacts.transform import RandArtifact, RandArtifactd, Range
+from heartseg.errors import InputError
+
+WIDEST = 1000  # mm
 
 
 def blur(
@@ -28,16 +31,22 @@ def blur(
         spacing: mm; None takes the affine's, or 1 mm.
         spatial_dims: 2 or 3.
 
-    Raises InputError for a negative standard deviation.
+    Raises InputError for a standard deviation that is negative or wider than any scan.
     """
     x = begin(image, spatial_dims)
     sizes = spacing_of(image, spatial_dims, spacing)
-    if not non_negative("blur: std", std):
+    if not _width("blur", std):
         return unchanged(image)
     result = x
     for axis, size in enumerate(sizes):
         result = along_axis(result, _gaussian(x.shape[1 + axis], std / size).to(x), 1 + axis)
     return finish(result, image)
+
+
+def _width(where: str, std: float) -> float:
+    if non_negative(f"{where}: std", std) > WIDEST:
+        raise InputError(f"{where}: std {std:g} mm is wider than any scan; give {WIDEST} mm at most")
+    return float(std)
 
 
 def _gaussian(n: int, sigma: float) -> torch.Tensor:
@@ -65,6 +74,7 @@ class RandBlur(RandArtifact):
     def __init__(self, prob: float = 0.1, std: Range = 2.0) -> None:
         super().__init__(prob)
         self.std = self.range("std", std)
+        _width("RandBlur", self.std[1])
 
     def sample(self, shape: Sequence[int], spacing: Sequence[float]) -> dict[str, Any]:
         """How wide."""

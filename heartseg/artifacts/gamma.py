@@ -51,6 +51,8 @@ class RandGamma(RandArtifact):
     def __init__(self, prob: float = 0.1, log_gamma: Range = 0.3) -> None:
         super().__init__(prob)
         self.log_gamma = self.range("log_gamma", log_gamma)
+        if self.log_gamma[1] > STRONGEST:
+            raise InputError(f"RandGamma: log_gamma {log_gamma!r} is too much; give {STRONGEST} at most")
 
     def sample(self, shape: Sequence[int], spacing: Sequence[float]) -> dict[str, Any]:
         """How strong, and which way."""
