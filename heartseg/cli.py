@@ -9,7 +9,18 @@ from typing import Annotated
 import typer
 
 from heartseg.cli_results import compare, gallery, robustness
-from heartseg.cli_run import Bundle, Overlays, Run, Settings, Weights, choose_weights, read_settings, run_bundle
+from heartseg.cli_run import (
+    Bundle,
+    Labelled,
+    Overlays,
+    Run,
+    Settings,
+    Split,
+    Weights,
+    choose_weights,
+    read_settings,
+    run_bundle,
+)
 from heartseg.errors import InputError, input_error
 
 # What a command needs is imported when it runs: `heartseg --help` answers at once.
@@ -82,9 +93,9 @@ def segment(
 @app.command()
 def evaluate(
     bundle: Bundle,
-    data: Annotated[Path, typer.Option(help="Data set in Decathlon layout, with labels.")],
+    data: Labelled,
     out: Annotated[Path, typer.Option(help="Folder for evaluation_results.json and .csv and the pictures.")],
-    split: Annotated[str, typer.Option(help="all, or the train or val part of the fold.")] = "all",
+    split: Split = "all",
     run: Run = None,
     weights: Weights = None,
     overlay: Overlays = None,

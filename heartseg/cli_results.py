@@ -7,12 +7,12 @@ from typing import Annotated
 
 import typer
 
-from heartseg.cli_run import Bundle, Overlays, Run, Settings, Weights, choose_weights, run_bundle
+from heartseg.cli_run import Bundle, Labelled, Overlays, Run, Settings, Split, Weights, choose_weights, run_bundle
 
 
 def robustness(
     bundle: Bundle,
-    data: Annotated[Path, typer.Option(help="Data set in Decathlon layout, with labels.")],
+    data: Labelled,
     out: Annotated[Path, typer.Option(help="Folder for evaluation_results.json and .csv and the pictures.")],
     artifact: Annotated[
         list[str] | None,
@@ -22,7 +22,7 @@ def robustness(
         str | None,
         typer.Option(help="Only mild, moderate or severe; or a number for the artifact's first strength."),
     ] = None,
-    split: Annotated[str, typer.Option(help="all, or the train or val part of the fold.")] = "all",
+    split: Split = "all",
     run: Run = None,
     weights: Weights = None,
     overlay: Overlays = None,

@@ -8,6 +8,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from answers import refused
 
 BUNDLE = Path(__file__).resolve().parents[1] / "bundles" / "left_atrium"
 # Whoever must be quick: a coarse grid and one small window.
@@ -17,15 +18,6 @@ QUICK = ["--overlay", "demo", "--set", "spacing=[8, 8, 8]", "--set", "roi_size=[
 def tree(folder):
     """Every file in a folder with its content and time."""
     return {p.relative_to(folder): (p.read_bytes(), p.stat().st_mtime_ns) for p in folder.rglob("*") if p.is_file()}
-
-
-def refused(answer):
-    """Status 2, no result, and one line; the line."""
-    status, out, err = answer
-    (line,) = [line for line in err.splitlines() if line.startswith("heartseg: ")]
-    assert status == 2 and "Traceback" not in err
-    assert [other for other in out.splitlines() if not other.startswith("device ")] == []
-    return line.removeprefix("heartseg: ")
 
 
 def at_once(answer):

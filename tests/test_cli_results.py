@@ -5,21 +5,13 @@ import json
 import shlex
 
 import pytest
+from answers import refused
 
 import heartseg.data.scan
 from heartseg.artifacts import ARTIFACTS, LEVELS
 
 # Two unseen cases on a coarse grid, one small window each.
 QUICK = ["--overlay", "demo", "--set", "spacing=[8, 8, 8]", "--set", "roi_size=[32, 32, 32]", "--set", "overlap=0"]
-
-
-def refused(answer):
-    """Status 2, no result, and one line; the line."""
-    status, out, err = answer
-    (line,) = [line for line in err.splitlines() if line.startswith("heartseg: ")]
-    assert status == 2 and "Traceback" not in err
-    assert [other for other in out.splitlines() if not other.startswith("device ")] == []
-    return line.removeprefix("heartseg: ")
 
 
 @pytest.fixture

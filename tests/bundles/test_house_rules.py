@@ -1,0 +1,126 @@
+"""What every bundle must keep of the house rules. A new folder in bundles/ is found."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from every_bundle import configuration, each_bundle, each_yaml, ids
+from monai.bundle import ConfigParser
+
+WHOLE = re.compile(r"^# -{5,} knobs$", re.MULTILINE)  # a configuration with knobs of its own
+SYSTEM = re.compile(r"^# -{5,} the system$", re.MULTILINE)
+
+
+def numbers(value: object) -> bool:
+    """Whether a number stands anywhere in a value."""
+    if isinstance(value, dict):
+        return any(map(numbers, value.values()))
+    if isinstance(value, list):
+        return any(map(numbers, value))
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def macro(identity: str) -> str:
+    return f"%configs/inference.yaml::{identity}"
+
+
+@each_bundle
+def test_training_repeats_no_number_of_inference(bundle):
+    base, train = ids(configuration(bundle, "inference")), ids(configuration(bundle, "train"))
+    shared = [key for key in train if key in base and train[key] != macro(key)]
+    repeated = [key for key in shared if numbers(train[key]) and train[key] == base[key]]
+    assert repeated == [], "bring these by macro"
+    same = ("network_def", "geometry", "normalisation", "preprocessing", "classes", "spacing")
+    own = [key for key in same if key in shared]
+    assert own == [], "what is trained has to be what is applied: bring these by macro"
+
+
+@each_bundle
+def test_macros_lead_somewhere(bundle):
+    for path in bundle.glob("configs/*.yaml"):
+        for value in ids(path).values():
+            if isinstance(value, str) and (found := re.match(r"%configs/(\w+)\.yaml::(\w+)$", value)):
+                assert found[2] in ids(configuration(bundle, found[1])), f"{path.name}: {value}"
+
+
+@each_bundle
+def test_an_artifact_comes_between_geometry_and_normalisation(bundle, monkeypatch):
+    """What the network sees is the same, whether the two are applied as one or with an artifact between them."""
+    monkeypatch.chdir(bundle)
+    if not (bundle / "configs" / "robustness.yaml").is_file():
+        pytest.skip(f"{bundle.name} has no robustness.yaml")
+    parser = ConfigParser()
+    parser.read_config(["configs/inference.yaml", "configs/robustness.yaml"])
+    whole, geometry, normalisation = map(parser.get_parsed_content, ("preprocessing", "geometry", "normalisation"))
+    assert whole.flatten().transforms == (*geometry.flatten().transforms, normalisation)
+    assert (parser["dataset::after"], parser["artifacts"]) == ("@normalisation", "$list(heartseg.artifacts.ARTIFACTS)")
+
+
+@each_yaml
+def test_a_yaml_says_what_it_is(path):
+    assert re.match(r"# \w.{20,}", path.read_text(encoding="utf-8")), "begin with a comment"
+
+
+@each_yaml
+def test_ids_stand_on_top(path):
+    """Composition replaces whole top-level ids: a nested one would reach past a knob."""
+    assert [key for key in ids(path) if "::" in key or "#" in key or key.startswith("+")] == []
+
+
+@each_yaml
+def test_no_id_stands_twice(path):
+    keys = re.findall(r"^(\w+):", path.read_text(encoding="utf-8"), re.MULTILINE)
+    assert [key for key in set(keys) if keys.count(key) > 1] == []
+
+
+@each_yaml
+def test_an_overlay_changes_ids_that_exist(path):
+    """One without knobs of its own adds nothing: its first lines name the files that it may lie over."""
+    text = path.read_text(encoding="utf-8")
+    head = "".join(re.findall(r"^#.*\n", text.split("\n\n")[0] + "\n", re.MULTILINE))
+    bases = re.findall(r"\b(\w+)\.yaml", head.partition(":")[0]) if head.startswith("# Over ") else []
+    if WHOLE.search(text):
+        return  # whole, or an overlay that explains what it adds; see test_each_knob_is_explained
+    assert bases, "begin with: # Over NAME.yaml: ..."
+    known = {key for base in bases for key in ids(path.with_name(f"{base}.yaml"))}
+    assert sorted(set(ids(path)) - known) == []
+
+
+@each_yaml
+def test_each_knob_is_explained(path):
+    text = path.read_text(encoding="utf-8")
+    if not WHOLE.search(text):
+        assert not SYSTEM.search(text)
+        return
+    assert SYSTEM.search(text), "knobs end where the system begins"
+    knobs = text[WHOLE.search(text).end() : SYSTEM.search(text).start()]
+    bare = [
+        line
+        for line in knobs.splitlines()
+        if re.match(r"\w+:", line) and '"%configs/' not in line
+        if not re.search(r" # \S", re.sub(r'"[^"]*"', "", line))
+    ]
+    assert bare == []
+
+
+def texts(bundle: Path) -> Iterator[Path]:
+    for path in sorted(bundle.rglob("*")):
+        inside = path.relative_to(bundle).parts[0]
+        if path.is_file() and inside in ("configs", "docs", "models", "LICENSE") and path.suffix not in (".pt", ".png"):
+            yield path
+
+
+@each_bundle
+def test_no_secret_and_no_place_of_one_machine(bundle):
+    private = re.compile(
+        r"(?i)(?<![\w.])/(home|root|work|users|tmp|mnt|media|var)/|\b[a-z]:\\"
+        r"|BEGIN [A-Z ]*PRIVATE KEY|AKIA[0-9A-Z]{16}|(password|secret|token|api_?key)\s*[:=]\s*\S|[\w.]+@[\w-]+\.\w{2,}"
+    )
+    found = [
+        f"{path.relative_to(bundle)}:{number}: {match[0]}"
+        for path in texts(bundle)
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1)
+        for match in private.finditer(line)
+    ]
+    assert found == []
