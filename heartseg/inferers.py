@@ -1,4 +1,4 @@
-"""Sliding-window inference that visits only the windows that decide the mask."""
+"""What runs a network over a whole scan: windows around one organ, or the slices of a stack."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from monai.inferers import Inferer
 from monai.utils import fall_back_tuple
 from scipy import ndimage
 
+from heartseg.data.stacks import neighbouring_slices
 from heartseg.errors import InputError
 
 # Resampling the result back to the scan's grid mixes neighbouring voxels, so the windows over this many
@@ -144,3 +145,48 @@ class OrganWindowInferer(Inferer):
         for i, (start, stop) in enumerate(zip(starts - offset - MARGIN, stops - offset + MARGIN, strict=True)):
             needed[i] = component[tuple(slice(max(a, 0), max(b, 0)) for a, b in zip(start, stop, strict=True))].any()
         return needed
+
+
+class StackInferer(Inferer):
+    """Run a 2D network over the slices of a stack, each with its neighbours as channels.
+
+    ``monai.inferers.SliceInferer`` shows a network one slice at a time; here it also sees those beside it, so
+    that a slice that was lost in the scanner can be told from them. Slices are seen whole, without windows:
+    they are repeated outwards to a multiple of ``multiple`` voxels, and the result is cut to size again.
+
+    Args:
+        neighbours: slices on either side that the network sees, 0 or more; see `neighbouring_slices`.
+        batch_slices: slices per call of the network.
+        multiple: of voxels that a slice must have along both axes, the product of the network's strides.
+
+    The call takes a stack ``[B, 1, x, y, slices]`` and a network that maps ``[N, 2 * neighbours + 1, x, y]`` to
+    logits ``[N, classes, x, y]``; it returns logits ``[B, classes, x, y, slices]``.
+
+    Raises InputError for arguments that are no such whole numbers.
+    """
+
+    def __init__(self, neighbours: int = 1, batch_slices: int = 8, multiple: int = 16) -> None:
+        super().__init__()
+        self.neighbours = _whole("neighbours", neighbours, 0)
+        self.batch_slices = _whole("batch_slices", batch_slices, 1)
+        self.multiple = _whole("multiple", multiple, 1)
+
+    def __call__(
+        self, inputs: torch.Tensor, network: Callable[..., torch.Tensor], *args: Any, **kwargs: Any
+    ) -> torch.Tensor:
+        plain = inputs.as_tensor() if isinstance(inputs, MetaTensor) else inputs
+        logits = torch.stack([self._one(stack, network, args, kwargs) for stack in plain])
+        return MetaTensor(logits, meta=inputs.meta) if isinstance(inputs, MetaTensor) else logits
+
+    def _one(self, stack: torch.Tensor, network: Callable[..., torch.Tensor], args: Any, kwargs: Any) -> torch.Tensor:
+        wide, high = stack.shape[1:3]
+        slices = neighbouring_slices(stack, self.neighbours)
+        slices = F.pad(slices, (0, -high % self.multiple, 0, -wide % self.multiple), mode="replicate")
+        parts = [network(part.contiguous(), *args, **kwargs).float() for part in slices.split(self.batch_slices)]
+        return torch.cat(parts)[..., :wide, :high].movedim(0, -1)
+
+
+def _whole(name: str, value: Any, least: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise InputError(f"{name}: {value!r} is no number of slices or voxels; give a whole number from {least} on")
+    return value

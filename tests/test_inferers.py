@@ -1,13 +1,13 @@
-"""Windows around one organ give what all windows give, and are fewer."""
+"""Windows around one organ give what all windows give, and are fewer; slices of a stack come back in their places."""
 
 import pytest
 import torch
 from monai.data import MetaTensor
-from monai.inferers import SlidingWindowInferer
+from monai.inferers import SliceInferer, SlidingWindowInferer
 from scipy import ndimage
 
 from heartseg.errors import InputError
-from heartseg.inferers import OrganWindowInferer
+from heartseg.inferers import OrganWindowInferer, StackInferer
 
 ROI = (16, 16, 16)
 # Sums of the same terms in another order: float32 rounding of logits of the size 1.
@@ -239,3 +239,53 @@ def test_further_arguments_reach_the_network():
 def test_an_overlap_that_cannot_be_is_refused(overlap):
     with pytest.raises(InputError, match=r"overlap: .* is not in \[0, 1\)"):
         OrganWindowInferer(ROI, overlap)
+
+
+# A stack, slice by slice
+
+
+def middle_slice(slices: torch.Tensor) -> torch.Tensor:
+    """A network that answers with the slice itself, and with the sum of all it sees."""
+    return torch.stack([slices[:, slices.shape[1] // 2], slices.sum(1)], dim=1)
+
+
+@pytest.mark.parametrize("shape", [(32, 16, 5), (30, 21, 7), (1, 1, 1), (17, 40, 2)])
+@pytest.mark.parametrize("neighbours", [0, 1, 2])
+def test_a_stack_comes_back_slice_by_slice(shape, neighbours):
+    seen = []
+
+    def network(slices):
+        seen.append(tuple(slices.shape))
+        return middle_slice(slices)
+
+    stacks = torch.randn(2, 1, *shape, generator=torch.Generator().manual_seed(1))
+    logits = StackInferer(neighbours, batch_slices=3)(stacks, network)
+    assert logits.shape == (2, 2, *shape)
+    assert torch.equal(logits[:, 0], stacks[:, 0])
+    n = shape[-1]
+    for z in range(n):
+        beside = [min(max(z + k, 0), n - 1) for k in range(-neighbours, neighbours + 1)]
+        assert torch.allclose(logits[:, 1, ..., z], stacks[:, 0][..., beside].sum(-1), atol=1e-5)
+    assert all(s[0] <= 3 and s[1] == 2 * neighbours + 1 and s[2] % 16 == s[3] % 16 == 0 for s in seen)
+    assert len(seen) == 2 * -(-n // 3)
+
+
+def test_a_stack_of_independent_slices_equals_monais_slice_inferer():
+    network = torch.nn.Conv2d(1, 4, 3, padding=1)
+    stack = torch.randn(1, 1, 32, 48, 6, generator=torch.Generator().manual_seed(2))
+    with torch.no_grad():
+        ours = StackInferer(0)(stack, network)
+        monais = SliceInferer(roi_size=(32, 48), spatial_dim=2, sw_batch_size=4)(stack, network)
+    assert torch.allclose(ours, monais, atol=1e-5)
+
+
+def test_a_stack_keeps_its_metadata():
+    stack = MetaTensor(torch.zeros(1, 1, 16, 16, 2), affine=torch.diag(torch.tensor([1.5, 1.5, 10, 1.0])))
+    logits = StackInferer(1)(stack, middle_slice)
+    assert isinstance(logits, MetaTensor) and torch.equal(logits.affine, stack.affine)
+
+
+@pytest.mark.parametrize("wrong", [{"neighbours": -1}, {"neighbours": 1.5}, {"batch_slices": 0}, {"multiple": True}])
+def test_a_stack_inferer_refuses_what_is_no_number_of_slices(wrong):
+    with pytest.raises(InputError, match="give a whole number from"):
+        StackInferer(**wrong)

@@ -9,6 +9,7 @@ import torch
 
 from heartseg.artifacts.tensors import axis_of, begin, beside, finish, half_spectrum, is_number, non_negative, unchanged
 from heartseg.artifacts.transform import RandArtifact, RandArtifactd, Range
+from heartseg.data.stacks import stack_axis
 from heartseg.errors import InputError
 
 
@@ -64,7 +65,8 @@ class RandGhosting(RandArtifact):
         prob: how often.
         intensity: from 0 to this, or a pair (low, high).
         count: ghosts, a number or a pair (low, high).
-        axis: the phase-encoding axis; None draws one.
+        axis: the phase-encoding axis; None draws one, which never runs through the slices of a stack (see
+            `heartseg.data.stacks.stack_axis`).
         restore: share of the central lines that stay.
     """
 
@@ -87,10 +89,11 @@ class RandGhosting(RandArtifact):
 
     def sample(self, shape: Sequence[int], spacing: Sequence[float]) -> dict[str, Any]:
         """How strong, how many, along which axis."""
+        axes = [axis for axis in range(len(shape)) if axis != stack_axis(spacing)]
         return {
             "intensity": self.uniform(self.intensity),
             "count": self.R.randint(self.count[0], self.count[1] + 1),
-            "axis": self.R.randint(len(shape)) if self.axis is None else self.axis,
+            "axis": axes[self.R.randint(len(axes))] if self.axis is None else self.axis,
             "restore": self.restore,
         }
 

@@ -13,6 +13,7 @@ from scipy.spatial.transform import Rotation
 
 from heartseg.artifacts.tensors import axis_of, begin, beside, finish, half_spectrum, numbers, spacing_of, unchanged
 from heartseg.artifacts.transform import RandArtifact, RandArtifactd, Range, direction
+from heartseg.data.stacks import stack_axis
 from heartseg.errors import InputError
 
 # Weights of the four neighbours of a place, from the powers 0 to 3 of its distance to the second of them (Keys, 1981).
@@ -153,8 +154,9 @@ class RandMotion(RandArtifact):
         translation: mm of each move, in a random direction, likewise.
         moves: how many; they come about evenly, each up to 0.3 of an interval early or late.
         in_plane: the spatial axis about which the chest turns and along which it never moves; None lets it
-            move in any direction. Moving within the slices costs a fraction of the time.
-        axis: the phase-encoding axis; None draws one (not the one of ``in_plane``).
+            move in any direction, but within the slices of a stack (see `heartseg.data.stacks.stack_axis`), each
+            of which has a k-space of its own. Moving within the slices costs a fraction of the time.
+        axis: the phase-encoding axis; None draws one (not the one of ``in_plane``, nor through a stack's slices).
     """
 
     severities: ClassVar[Mapping[str, tuple[float, float, float]]] = {
@@ -184,7 +186,7 @@ class RandMotion(RandArtifact):
     def sample(self, shape: Sequence[int], spacing: Sequence[float]) -> dict[str, Any]:
         """Poses and times for one acquisition."""
         dims = len(shape)
-        through = None if self.in_plane is None or dims == 2 else axis_of(self.in_plane, dims)
+        through = stack_axis(spacing) if self.in_plane is None or dims == 2 else axis_of(self.in_plane, dims)
         rotations: list[list[float]] = []
         translations: list[np.ndarray] = []
         for _ in range(self.moves):

@@ -9,6 +9,7 @@ import torch
 
 from heartseg.artifacts.tensors import axis_of, begin, finish, floor, non_negative, numbers, unchanged
 from heartseg.artifacts.transform import RandArtifact, RandArtifactd, Range
+from heartseg.data.stacks import slice_axis
 from heartseg.errors import InputError
 
 
@@ -69,8 +70,7 @@ class RandSliceDropout(RandArtifact):
     def sample(self, shape: Sequence[int], spacing: Sequence[float]) -> dict[str, Any]:
         """Which slices, and what is left of them."""
         dims = len(shape)
-        thick = [a for a in range(dims) if spacing[a] > 0.8 * max(spacing)]
-        axis = thick[-1] if self.axis is None else self.axis
+        axis = slice_axis(spacing) if self.axis is None else self.axis
         n = shape[axis_of(axis, dims)]
         share = self.uniform(self.share)
         lost = self.R.choice(n, size=max(1, round(share * n)) if share else 0, replace=False)

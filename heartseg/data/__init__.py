@@ -5,12 +5,14 @@ from heartseg.data.cases import find_cases, select_cases, split_cases
 from heartseg.data.download import fetch, fetch_missing
 from heartseg.data.runs import new_run
 from heartseg.data.scan import LoadScand, SaveMaskd, list_scans
+from heartseg.data.stacks import SliceAxisLastd
 
 __all__ = [
     "AnatomicalAxesd",
     "LoadScand",
     "RandPosed",
     "SaveMaskd",
+    "SliceAxisLastd",
     "fetch",
     "fetch_missing",
     "find_cases",

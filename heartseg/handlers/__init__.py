@@ -1,9 +1,10 @@
 """What an engine does at an event, beyond MONAI's own handlers."""
 
 from heartseg.handlers.cases import CaseMetrics
+from heartseg.handlers.clipping import GradientClipping
 from heartseg.handlers.robustness import RobustnessMetrics
 from heartseg.handlers.summary import machine_line
 from heartseg.handlers.tensorboard import TensorBoardRun
 from heartseg.handlers.validation import FinalValidation
 
-__all__ = ["CaseMetrics", "FinalValidation", "RobustnessMetrics", "TensorBoardRun", "machine_line"]
+__all__ = ["CaseMetrics", "FinalValidation", "GradientClipping", "RobustnessMetrics", "TensorBoardRun", "machine_line"]

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from images import k_space, reconstruct, scan, texture
+from monai.data import MetaTensor
 
 from heartseg.artifacts import RandGhosting, RandGhostingd, ghosting
 from heartseg.errors import InputError
@@ -111,3 +112,15 @@ def test_dictionary_form():
     found = RandGhostingd("image", prob=1, count=3).set_random_state(4)({"image": image})["image"]
     assert torch.equal(found, RandGhosting(prob=1, count=3).set_random_state(4)(image))
     assert not torch.equal(found, image)
+
+
+def test_ghosts_never_run_through_the_slices_of_a_stack():
+    """Each slice of a stack has a k-space of its own; a volume's phase axis may be any."""
+    thick, even = torch.diag(torch.tensor([1.5, 1.5, 10, 1.0])), torch.eye(4)
+    for affine, axes in ((thick, {0, 1}), (even, {0, 1, 2})):
+        image, transform = MetaTensor(texture(1, 6, 7, 5), affine=affine), RandGhosting(prob=1)
+        drawn = set()
+        for seed in range(30):
+            transform.set_random_state(seed)(image)
+            drawn.add(int(transform.parameters["axis"]))
+        assert drawn == axes

@@ -224,3 +224,20 @@ def test_dictionary_form():
     found = RandMotiond("image", prob=1, degrees=(8, 8), moves=1).set_random_state(4)({"image": image})["image"]
     assert torch.equal(found, RandMotion(prob=1, degrees=(8, 8), moves=1).set_random_state(4)(image))
     assert at_severity("motion").moves == 2
+
+
+def test_a_stack_moves_within_its_slices():
+    """As with ``in_plane``: no slice sees another, and no line of phase encoding runs through them."""
+    for spacing, through in (([1.5, 1.5, 10], 2), ([8, 1, 1.2], 0)):
+        image = MetaTensor(texture(1, 6, 7, 5), affine=torch.diag(torch.tensor([*spacing, 1.0])))
+        transform = RandMotion(prob=1)
+        for seed in range(10):
+            transform.set_random_state(seed)(image)
+            drawn = transform.parameters
+            assert drawn["axis"] != through
+            assert all(shift[through] == 0 and any(shift) for shift in drawn["translations"])
+            assert all(turn[a] == 0 for turn in drawn["rotations"] for a in range(3) if a != through)
+        whole = transform(image, randomize=False)
+        for k in range(image.shape[1 + through]):
+            alone = transform(image.narrow(1 + through, k, 1), randomize=False)
+            torch.testing.assert_close(alone, whole.narrow(1 + through, k, 1), rtol=0, atol=1e-5)

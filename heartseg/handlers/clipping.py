@@ -1,0 +1,50 @@
+"""Gradients of bounded norm, whatever scales or accumulates them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from ignite.engine import Engine, Events
+from monai.engines import SupervisedTrainer
+from torch.nn.utils import clip_grad_norm_
+
+from heartseg.errors import InputError
+
+
+class GradientClipping:
+    """Attached to the trainer: limit the norm of the gradient of all weights just before each step.
+
+    MONAI's events after ``backward`` see gradients that mixed precision has scaled, and every part of an
+    accumulated batch. The optimizer's own hook sees what it steps along: unscaled, complete, once.
+
+    Args:
+        max_norm: largest Euclidean norm of the gradient (Pascanu et al., 2013, arXiv:1211.5063).
+
+    ``norm`` is the norm before clipping, of the last step. Raises InputError for a norm that is not positive.
+    """
+
+    def __init__(self, max_norm: float) -> None:
+        if isinstance(max_norm, bool) or not isinstance(max_norm, int | float) or not max_norm > 0:
+            raise InputError(f"clipping: {max_norm!r} is no norm; give a positive number (.inf clips nothing)")
+        self.max_norm = float(max_norm)
+        self.norm: torch.Tensor | None = None
+        self._hook: Any = None
+
+    def attach(self, engine: Engine) -> None:
+        """Register with a trainer. Its optimizer is let go when a run ends, or when the next begins."""
+        engine.add_event_handler(Events.STARTED, self._started)
+        engine.add_event_handler(Events.COMPLETED, self._ended)
+
+    def _started(self, engine: SupervisedTrainer) -> None:
+        self._ended(engine)
+        self._hook = engine.optimizer.register_step_pre_hook(self._clip)
+
+    def _clip(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
+        weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+        self.norm = clip_grad_norm_(weights, self.max_norm)
+
+    def _ended(self, engine: Engine) -> None:
+        if self._hook is not None:
+            self._hook.remove()
+            self._hook = None
