@@ -14,7 +14,9 @@ import torch
 from monai.data import MetaTensor
 
 from heartseg.bundle import compose, config_files, find_bundle, inside, readable
+from heartseg.data.nominal import is_nominal
 from heartseg.data.scan import mask_image
+from heartseg.metrics.patients import PARTS, check_ventricles
 
 
 @dataclass
@@ -25,6 +27,7 @@ class Mask:
     millilitres: dict[str, float]
     anatomy: str  # what the header's R, A and S were taken for; "RAS" where it was believed
     seconds: float
+    nominal: bool = False  # whether the header that the volumes come from is made up
 
 
 class Segmenter:
@@ -35,6 +38,9 @@ class Segmenter:
         overlays: configurations over ``inference.yaml``, by name.
         settings: ids and values that replace the configuration's.
         weights: state dict to use instead of the shipped one.
+
+    A bundle may name its ``ventricles``, classes by the names of `heartseg.metrics.patients.ROLES`, and the
+    ``nominal_spacing`` of headers that are made up, see `heartseg.data.nominal.is_nominal`.
 
     Raises InputError for an unknown bundle, overlay or id, and for weights that do not fit.
     """
@@ -61,6 +67,9 @@ class Segmenter:
             self.preprocessing, self.inferer = get("preprocessing"), get("inferer")
             self.postprocessing, self.saving = get("postprocessing"), get("saving")
             self.amp = bool(get("amp")) and self.device.type == "cuda"
+            self.nominal_spacing: list[float] | None = get("nominal_spacing", default=None)
+            ventricles: dict[str, str] | None = get(PARTS, default=None)
+            self.ventricles = None if ventricles is None else check_ventricles(ventricles, self.classes)
 
     @torch.inference_mode()
     def __call__(self, scan: Any, save: bool = False) -> Mask:
@@ -83,7 +92,8 @@ class Segmenter:
         voxel = float(torch.linalg.det(mask.affine[:3, :3]).abs()) / 1000
         labels = mask.as_tensor()
         volumes = {name: float((labels == value).sum()) * voxel for name, value in self.classes.items()}
-        return Mask(mask, volumes, str(image.meta.get("anatomy", "RAS")), time.perf_counter() - start)
+        nominal = is_nominal(mask.affine, self.nominal_spacing, image.meta.get("filename_or_obj"))
+        return Mask(mask, volumes, str(image.meta.get("anatomy", "RAS")), time.perf_counter() - start, nominal)
 
 
 def segment(

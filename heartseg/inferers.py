@@ -20,6 +20,7 @@ from heartseg.errors import InputError
 # Resampling the result back to the scan's grid mixes neighbouring voxels, so the windows over this many
 # voxels around the organ are visited too.
 MARGIN = 2
+LOCATING = 5  # slices of a stack in which the heart is looked for
 
 
 class OrganWindowInferer(Inferer):
@@ -148,42 +149,95 @@ class OrganWindowInferer(Inferer):
 
 
 class StackInferer(Inferer):
-    """Run a 2D network over the slices of a stack, each with its neighbours as channels.
+    """Run a 2D network over the slices of a stack, each with its neighbours as channels, in a window on the heart.
 
     ``monai.inferers.SliceInferer`` shows a network one slice at a time; here it also sees those beside it, so
-    that a slice that was lost in the scanner can be told from them. Slices are seen whole, without windows:
-    they are repeated outwards to a multiple of ``multiple`` voxels, and the result is cut to size again.
+    that a slice that was lost in the scanner can be told from them. A network that learned on windows, and whose
+    normalisation takes its statistics from them, errs on whole slices with much chest and air: so it sees some
+    slices whole first, which is enough to find the organ, and then every slice in a window of the size it knows,
+    centred on what was found. Where nothing is found, every slice is seen whole.
 
     Args:
         neighbours: slices on either side that the network sees, 0 or more; see `neighbouring_slices`.
+        roi_size: the window in voxels, along both axes of a slice; None sees every slice whole.
         batch_slices: slices per call of the network.
-        multiple: of voxels that a slice must have along both axes, the product of the network's strides.
+        multiple: of voxels that the network takes along both axes, the product of its strides. Whole slices are
+            repeated outwards to it, and so are slices that are smaller than the window.
 
     The call takes a stack ``[B, 1, x, y, slices]`` and a network that maps ``[N, 2 * neighbours + 1, x, y]`` to
-    logits ``[N, classes, x, y]``; it returns logits ``[B, classes, x, y, slices]``.
+    logits ``[N, classes, x, y]``, class 0 being the background; it returns logits ``[B, classes, x, y, slices]``,
+    which say background (logit 0 against -20) outside the window.
 
     Raises InputError for arguments that are no such whole numbers.
     """
 
-    def __init__(self, neighbours: int = 1, batch_slices: int = 8, multiple: int = 16) -> None:
+    def __init__(
+        self,
+        neighbours: int = 1,
+        roi_size: Sequence[int] | None = None,
+        batch_slices: int = 8,
+        multiple: int = 16,
+    ) -> None:
         super().__init__()
         self.neighbours = _whole("neighbours", neighbours, 0)
         self.batch_slices = _whole("batch_slices", batch_slices, 1)
         self.multiple = _whole("multiple", multiple, 1)
+        self.roi_size = None if roi_size is None else tuple(_whole("roi_size", size, 1) for size in roi_size)
+        if self.roi_size is not None and any(size % self.multiple for size in self.roi_size):
+            raise InputError(
+                f"roi_size: {list(self.roi_size)} are not multiples of {self.multiple}, as the network needs"
+            )
 
     def __call__(
         self, inputs: torch.Tensor, network: Callable[..., torch.Tensor], *args: Any, **kwargs: Any
     ) -> torch.Tensor:
         plain = inputs.as_tensor() if isinstance(inputs, MetaTensor) else inputs
-        logits = torch.stack([self._one(stack, network, args, kwargs) for stack in plain])
+
+        def run(slices: torch.Tensor) -> torch.Tensor:
+            parts = slices.split(self.batch_slices)
+            return torch.cat([network(part.contiguous(), *args, **kwargs).float() for part in parts])
+
+        logits = torch.stack([self._one(neighbouring_slices(stack, self.neighbours), run) for stack in plain])
         return MetaTensor(logits, meta=inputs.meta) if isinstance(inputs, MetaTensor) else logits
 
-    def _one(self, stack: torch.Tensor, network: Callable[..., torch.Tensor], args: Any, kwargs: Any) -> torch.Tensor:
-        wide, high = stack.shape[1:3]
-        slices = neighbouring_slices(stack, self.neighbours)
-        slices = F.pad(slices, (0, -high % self.multiple, 0, -wide % self.multiple), mode="replicate")
-        parts = [network(part.contiguous(), *args, **kwargs).float() for part in slices.split(self.batch_slices)]
-        return torch.cat(parts)[..., :wide, :high].movedim(0, -1)
+    def _one(self, slices: torch.Tensor, run: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
+        centre = None if self.roi_size is None else self._centre(slices, run)
+        if self.roi_size is None or centre is None:
+            return self._whole_slices(slices, run).movedim(0, -1)
+        size = slices.shape[2:]
+        # F.pad names the last axis first.
+        pads = [max(r - s, 0) for r, s in zip(self.roi_size, size, strict=True)]
+        before = [pad // 2 for pad in pads]
+        widths = [w for first, pad in zip(reversed(before), reversed(pads), strict=True) for w in (first, pad - first)]
+        padded = F.pad(slices, widths, mode="replicate")
+        window = tuple(
+            slice(start := min(max(round(c + b - r / 2), 0), n - r), start + r)
+            for c, b, r, n in zip(centre, before, self.roi_size, padded.shape[2:], strict=True)
+        )
+        found = run(padded[(..., *window)])
+        logits = found.new_zeros(len(slices), found.shape[1], *padded.shape[2:])
+        logits[:, 1:] = -20.0
+        logits[(..., *window)] = found
+        inner = tuple(slice(b, b + s) for b, s in zip(before, size, strict=True))
+        return logits[(..., *inner)].movedim(0, -1)
+
+    def _centre(self, slices: torch.Tensor, run: Callable[[torch.Tensor], torch.Tensor]) -> list[float] | None:
+        """Centre of mass, in voxels, of the largest component that is seen in a few slices; None for none."""
+        chosen = torch.linspace(0, len(slices) - 1, min(len(slices), LOCATING + 2)).round().long()
+        chosen = chosen[1:-1] if len(chosen) > 2 else chosen  # the ends may show no heart
+        logits = self._whole_slices(slices[chosen.to(slices.device)], run)
+        foreground = (logits[:, 1:].amax(1) > logits[:, 0]).cpu().numpy()
+        labels, number = ndimage.label(foreground, structure=np.ones((3, 3, 3)))
+        if number == 0:
+            return None
+        sizes = np.bincount(labels.ravel())
+        sizes[0] = 0
+        return list(ndimage.center_of_mass(labels == sizes.argmax())[1:])
+
+    def _whole_slices(self, slices: torch.Tensor, run: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
+        wide, high = slices.shape[2:]
+        padded = F.pad(slices, (0, -high % self.multiple, 0, -wide % self.multiple), mode="replicate")
+        return run(padded)[..., :wide, :high]
 
 
 def _whole(name: str, value: Any, least: int) -> int:

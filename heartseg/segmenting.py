@@ -12,6 +12,7 @@ from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TextColum
 
 from heartseg.apply import Segmenter
 from heartseg.bundle import say, say_command
+from heartseg.data.acdc import phase_of
 from heartseg.data.files import provenance, write_json
 from heartseg.data.layout import flat
 from heartseg.data.scan import list_scans, mask_path, mask_target
@@ -32,6 +33,11 @@ def segment_scans(
     """Segment scans into ``out`` and say for each its volumes; returns how many could not be segmented.
 
     ``out/segmentation.json`` keeps, for each mask, volumes, the anatomical axes used, seconds and provenance.
+    For a bundle that names its ventricles it also keeps the frame's phase, where its Info.cfg tells, and whether
+    the volumes are nominal; what each patient's ventricles eject is said at the end, from all the patient's
+    masks in ``out``, and ``out/clinical.csv`` holds every patient's numbers.
+
+    Raises InputError, before any scan is segmented, for input that is missing or contradicts itself.
     """
     scans = [entry["image"] for entry in list_scans(inputs)]
     todo = [scan for scan in scans if not mask_target(scan, out).exists() or overwrite]
@@ -41,6 +47,7 @@ def segment_scans(
     if overwrite:
         own["overwrite"] = True
     segmenter = Segmenter(bundle, overlays, {**(settings or {}), "output_dir": str(out.resolve())}, weights)
+    phases = {scan: phase_of(scan) for scan in scans} if segmenter.ventricles else {}
     say_command(segmenter.folder, "inference", segmenter.files, own)
     say(machine_line(segmenter.device, segmenter.amp, 0))
     plain: Any = {"markup": False, "emoji": False, "highlight": False, "soft_wrap": True}  # a name may hold [ ]
@@ -69,16 +76,24 @@ def segment_scans(
                 target = mask_path(scan, out)
                 volumes = ", ".join(f"{name} {millilitres:.1f} mL" for name, millilitres in mask.millilitres.items())
                 empty = "" if any(mask.millilitres.values()) else " (nothing found)"
-                console.print(f"{target}: {volumes}{empty}, {mask.seconds:.1f} s")
+                nominal = " (nominal spacing)" if mask.nominal else ""
+                console.print(f"{target}: {volumes}{empty}{nominal}, {mask.seconds:.1f} s")
                 records[target.name] = {
                     "scan": str(scan),
                     "millilitres": {name: round(value, 3) for name, value in mask.millilitres.items()},
+                    **({"phase": phases[scan], "nominal": mask.nominal} if segmenter.ventricles else {}),
                     "anatomy": mask.anatomy,
                     "seconds": round(mask.seconds, 2),
                     **provenance(segmenter.weights),
                 }
                 write_json(out / "segmentation.json", records)
             progress.advance(task)
+    if segmenter.ventricles:
+        from heartseg.report.patients import tell_patients  # with its room come all that draws: not for every bundle
+
+        there = {name: record for name, record in records.items() if (out / name).is_file()}
+        for line in tell_patients(there, segmenter.ventricles, [mask_path(scan, out).name for scan in scans], out):
+            console.print(line)
     skipped = len(scans) - len(todo)
     parts = [f"{len(todo) - failed} segmented"]
     parts += [f"{skipped} skipped since they have a mask (--overwrite redoes them)"] if skipped else []

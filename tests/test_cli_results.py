@@ -41,7 +41,7 @@ def test_clean_and_every_artifact(judge, tmp_path, monkeypatch):
     found, said, _ = judge("robustness", "robust")
 
     assert len(read) == len(set(read)) == 4  # image and label of two cases, once for all 28 conditions
-    assert list(found) == ["clean", *ARTIFACTS, "provenance"]
+    assert list(found) == ["clean", *ARTIFACTS, "memory_gib", "provenance"]
     assert found["clean"] == plain["clean"]  # to the digit
     assert len(found["clean"]["cases"]) == 2
     for name in ARTIFACTS:

@@ -6,6 +6,7 @@ from monai.data import MetaTensor
 from monai.inferers import SliceInferer, SlidingWindowInferer
 from scipy import ndimage
 
+from heartseg.data.stacks import neighbouring_slices
 from heartseg.errors import InputError
 from heartseg.inferers import OrganWindowInferer, StackInferer
 
@@ -285,7 +286,59 @@ def test_a_stack_keeps_its_metadata():
     assert isinstance(logits, MetaTensor) and torch.equal(logits.affine, stack.affine)
 
 
-@pytest.mark.parametrize("wrong", [{"neighbours": -1}, {"neighbours": 1.5}, {"batch_slices": 0}, {"multiple": True}])
+def bright(slices):
+    """A network that finds what is bright, and remembers what it was shown."""
+    bright.seen.append(tuple(slices.shape))
+    middle = slices[:, slices.shape[1] // 2]
+    return torch.stack([torch.full_like(middle, 0.5), middle], dim=1)
+
+
+@pytest.mark.parametrize(
+    ("shape", "heart", "window"),
+    [
+        # the heart's centre is the window's: rows 30 to 37 have their centre at 33.5, so the window is 26 to 41
+        ((64, 48, 7), (slice(30, 38), slice(20, 28)), (slice(26, 42), slice(16, 32))),
+        ((64, 48, 7), (slice(0, 8), slice(40, 48)), (slice(0, 16), slice(32, 48))),  # at a corner: not beyond it
+        ((20, 10, 4), (slice(2, 6), slice(2, 6)), (slice(0, 16), slice(0, 10))),  # slices narrower than the window
+        ((40, 40, 1), (slice(20, 24), slice(20, 24)), (slice(14, 30), slice(14, 30))),
+    ],
+)
+def test_a_stack_is_seen_in_a_window_on_the_heart(shape, heart, window):
+    bright.seen = []
+    stack = torch.zeros(1, 1, *shape)
+    stack[0, 0, *heart] = 1.0
+    stack[0, 0, -1, 0] = 1.0  # a speck elsewhere, smaller than the heart
+    logits = StackInferer(1, roi_size=(16, 16))(stack, bright)
+    inside = torch.zeros(shape, dtype=torch.bool)
+    inside[window] = True
+    assert torch.equal(logits[0, 1][inside], stack[0, 0][inside])
+    assert (logits[0, 1][~inside] == -20).all() and (logits[0, 0][~inside] == 0).all()
+    whole, windowed = bright.seen[:-1], bright.seen[-1]
+    assert windowed == (shape[-1], 3, 16, 16)
+    assert sum(seen[0] for seen in whole) == min(5, max(shape[-1] - 2, 1) if shape[-1] > 2 else shape[-1])
+
+
+def test_a_stack_without_a_heart_is_seen_whole():
+    bright.seen = []
+    logits = StackInferer(0, roi_size=(16, 16))(torch.zeros(1, 1, 30, 20, 3), bright)
+    assert torch.equal(logits[0, 1], torch.zeros(30, 20, 3)) and bright.seen[-1] == (3, 1, 32, 32)
+
+
+def test_the_window_of_a_stack_equals_the_network_on_it():
+    network = torch.nn.Conv2d(3, 2, 3, padding=1)
+    stack = torch.randn(1, 1, 40, 40, 3, generator=torch.Generator().manual_seed(3))
+    with torch.no_grad():
+        whole = StackInferer(1, roi_size=(48, 48))(stack, network)  # larger than the slices: repeated on all sides
+        expected = network(torch.nn.functional.pad(neighbouring_slices(stack[0], 1), (4, 4, 4, 4), mode="replicate"))
+    assert torch.allclose(whole[0], expected[..., 4:44, 4:44].movedim(0, -1), atol=1e-6)
+
+
+@pytest.mark.parametrize("wrong", [{"neighbours": -1}, {"neighbours": 1.5}, {"batch_slices": 0}, {"multiple": True}, {"roi_size": [0, 16]}])
 def test_a_stack_inferer_refuses_what_is_no_number_of_slices(wrong):
     with pytest.raises(InputError, match="give a whole number from"):
         StackInferer(**wrong)
+
+
+def test_a_window_that_the_network_cannot_take_is_refused():
+    with pytest.raises(InputError, match=r"roi_size: \[100, 96\] are not multiples of 16"):
+        StackInferer(roi_size=[100, 96])

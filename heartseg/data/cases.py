@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from monai.bundle import ConfigParser
 from monai.data import partition_dataset
 
-from heartseg.data.layout import LAYOUT, Case, flat, scan
+from heartseg.data.acdc import patient_folders
+from heartseg.data.layout import LAYOUT, Case, Part, flat, scan
 from heartseg.errors import InputError
 
 __all__ = ["Case", "find_cases", "select_cases", "split_cases"]
@@ -19,26 +21,27 @@ def find_cases(dataset_dir: str | os.PathLike[str], labelled: bool | None = None
     """Cases of a data set, sorted by id within the training and the test part.
 
     Args:
-        dataset_dir: Decathlon layout, or a plain folder of images (then nothing is labelled).
+        dataset_dir: Decathlon layout, patients' folders as in ACDC, or a plain folder of images (then nothing is
+            labelled).
         labelled: True: the training images, which must all have a label; False: the test images; None: both,
             training images without label included.
 
     Raises:
-        InputError: the folder is missing or empty, an id occurs twice, a file that ``dataset.json`` lists is
-            missing, or (``labelled=True``) some images lack a label or some labels their image.
+        InputError: the folder is missing or empty, an id occurs twice, a file that ``dataset.json`` or ``Info.cfg``
+            names is missing, an ``Info.cfg`` is broken, or (``labelled=True``) some images lack a label or some
+            labels their image.
     """
     training, test = scan(dataset_dir)
-    parts = {True: [training], False: [test], None: [training, test]}[labelled]
-    _refuse([fault for part in parts for fault in part.faults], "mend the data set")
-    cases = [case for part in parts for case in part.cases]
     if labelled:
-        cases = [case for case in cases if "label" in case]
-        if cases:
-            _refuse(training.unpaired, "complete the pair, or move its file out of the training folder")
+        cases = _labelled(training)
+    else:
+        parts = [test] if labelled is False else [training, test]
+        _refuse([fault for part in parts for fault in part.faults], "mend the data set")
+        cases = [case for part in parts for case in part.cases]
     if not cases:
         kind = {True: "labelled cases", False: "test images", None: "images"}[labelled]
-        layout = "expected imagesTs/, or image files in the folder itself" if labelled is False else LAYOUT
-        raise InputError(f"{dataset_dir}: holds no {kind}; {layout}{_nested(Path(dataset_dir))}")
+        tests = "expected imagesTs/, testing/ as in ACDC, or image files in the folder itself"
+        raise _nothing(dataset_dir, kind, tests if labelled is False else LAYOUT)
     return cases
 
 
@@ -73,7 +76,8 @@ def select_cases(
     """The labelled cases of one section of a data set; what a bundle's YAML calls.
 
     Args:
-        section: "train", "val", or "all" (every labelled case, whatever the split).
+        section: "train" or "val" of the training part, "test" (the labelled cases of the test part), or "all"
+            (every labelled case of both, whatever the split).
         fold, folds, seed: see `split_cases`; unused with a ``split_file``.
         split_file: JSON or YAML file ``{"train": [ids], "val": [ids]}``. Cases that it does not name are left
             out, and only those that it names need a label.
@@ -82,10 +86,10 @@ def select_cases(
         InputError: as `find_cases` and `split_cases`; a split file that is unreadable, lacks a key, names an
             unknown, unlabelled or repeated id, or has a patient on both sides.
     """
-    if section not in ("train", "val", "all"):
-        raise InputError(f"section: {section!r} is unknown; use train, val or all")
-    if section == "all":
-        return find_cases(dataset_dir, labelled=True)
+    if section not in ("train", "val", "test", "all"):
+        raise InputError(f"section: {section!r} is unknown; use train, val, test or all")
+    if section in ("test", "all"):
+        return _whatever_the_split(dataset_dir, section)
     if split_file:
         training, _ = scan(dataset_dir)
         _refuse(training.faults, "mend the data set")
@@ -93,6 +97,32 @@ def select_cases(
     else:
         train, val = split_cases(find_cases(dataset_dir, labelled=True), fold, folds, seed)
     return train if section == "train" else val
+
+
+def _whatever_the_split(dataset_dir: str | os.PathLike[str], section: str) -> list[Case]:
+    training, test = scan(dataset_dir)
+    # Most test parts have no labels: then what is wrong with them is no matter here.
+    cases = _labelled(test) if any("label" in case for case in test.cases) else []
+    if section == "test":
+        if not cases:
+            expected = 'expected testing/ with truths as in ACDC, or labels under "test" of dataset.json'
+            raise _nothing(dataset_dir, "labelled test cases", expected)
+        return cases
+    if not cases:
+        return find_cases(dataset_dir, labelled=True)
+    own = _labelled(training)
+    both = {case["id"] for case in own} & {case["id"] for case in cases}
+    _refuse([f"{dataset_dir}: {identity} is in training and test" for identity in sorted(both)], "keep it in one")
+    return own + cases
+
+
+def _labelled(part: Part) -> list[Case]:
+    """The labelled cases of a part. InputError where its lists are at fault, or others have no label."""
+    _refuse(part.faults, "mend the data set")
+    cases = [case for case in part.cases if "label" in case]
+    if cases:
+        _refuse(part.unpaired, "complete the pair, or move its file out of the folder")
+    return cases
 
 
 def _split_by_file(cases: list[Case], path: Path) -> tuple[list[Case], list[Case]]:
@@ -115,7 +145,7 @@ def _split_by_file(cases: list[Case], path: Path) -> tuple[list[Case], list[Case
             if identity in seen:
                 raise InputError(f"{path}: {key}: {identity} is listed twice; name each case once")
             if "label" not in known[identity]:
-                raise InputError(f"{path}: {key}: {identity} has no label; add it in labelsTr or drop the id")
+                raise InputError(f"{path}: {key}: {identity} has no label; add it or drop the id")
             seen.add(identity)
         wanted = set(ids)
         sides.append([case for case in cases if case["id"] in wanted])
@@ -130,9 +160,14 @@ def _check_range(key: str, value: object, low: int, high: int) -> None:
         raise InputError(f"{key}: {value!r} is out of range; give a whole number from {low} to {high - 1}")
 
 
-def _nested(folder: Path) -> str:
-    inside = [path for path in sorted(folder.iterdir()) if (path / "imagesTr").is_dir()]
-    return f"; did you mean {inside[0]}?" if inside else ""
+def _nothing(dataset_dir: str | os.PathLike[str], kind: str, expected: str) -> InputError:
+    """What to say of a data set that holds none of what was asked for."""
+    inside: list[Path] = []
+    with suppress(InputError):  # a folder that cannot be read is no hint
+        folders = [path for path in sorted(Path(dataset_dir).iterdir()) if path.is_dir()]
+        inside = [path for path in folders if (path / "imagesTr").is_dir() or any(patient_folders(path))]
+    hint = f"; did you mean {inside[0]}?" if inside else ""
+    return InputError(f"{dataset_dir}: holds no {kind}; {expected}{hint}")
 
 
 def _refuse(faults: list[str], remedy: str) -> None:

@@ -13,7 +13,7 @@ import nibabel as nib
 import numpy as np
 from nibabel.affines import voxel_sizes
 
-from heartseg.data.layout import MISSING, Case, Part, declared_labels, scan
+from heartseg.data.layout import LAYOUT, MISSING, Case, Part, declared_labels, scan
 from heartseg.data.nifti import by, check_same_grid, check_voxels, count_labels, listed, odd_spacing, read_nifti
 from heartseg.errors import InputError
 
@@ -146,7 +146,7 @@ def check_dataset(
     """Check every case of a data set, reading each file once; one bad case does not hide the next.
 
     Args:
-        dataset_dir: Decathlon layout or a plain folder of images.
+        dataset_dir: Decathlon layout, patients' folders as in ACDC, or a plain folder of images.
         labels: values allowed in a label; None: those of ``dataset.json``, else any whole number from 0 up.
         progress: wraps the list of cases while it is walked, e.g. `rich.progress.track`.
 
@@ -176,10 +176,10 @@ def check_dataset(
 def _judge_lists(report: DatasetReport, training: Part, test: Part) -> None:
     """Note what the file lists alone show; missing files are left to the check of their case."""
     faults = [fault for fault in training.faults + test.faults if not fault.endswith(MISSING)]
-    report.errors += faults + training.unpaired
+    report.errors += faults + training.unpaired + test.unpaired
     if not training.cases and not test.cases:
-        report.errors.append(f"{report.dataset_dir}: holds no images; expected imagesTr/ and labelsTr/")
-    elif not any("label" in case for case in training.cases):
+        report.errors.append(f"{report.dataset_dir}: holds no images; {LAYOUT}")
+    elif not any("label" in case for case in training.cases + test.cases):
         report.notes.append("no case has a label: usable for segmentation, not for training or evaluation")
     shared = {case["patient"] for case in training.cases} & {case["patient"] for case in test.cases}
     for name in sorted(shared):

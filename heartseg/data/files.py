@@ -14,6 +14,7 @@ from typing import Any
 
 import heartseg
 from heartseg.errors import InputError
+from heartseg.networks.weights import licence_of, read_notes
 
 
 @contextmanager
@@ -61,31 +62,28 @@ def commit() -> str | None:
 
 
 def provenance(weights: str | os.PathLike[str] | None = None) -> dict[str, Any]:
-    """What every result carries: the version, the commit if there is one, and the hash of the weights."""
+    """What every result carries: the version, the commit if there is one, and the hash of the weights.
+
+    Beside the hash stands the name of their licence, where one is noted (`heartseg.networks.weights.licence_of`).
+    """
     import monai
     import torch
 
-    found = weights is not None and Path(weights).is_file()
+    source: dict[str, str] | None = None
+    if weights is not None and Path(weights).is_file():
+        licence = licence_of(weights)
+        source = {"file": Path(weights).name, "sha256": sha256(weights)}
+        source.update({"licence": licence["name"]} if licence else {})
     return {
         "heartseg": heartseg.__version__,
         "commit": commit(),
         "monai": monai.__version__,
         "torch": torch.__version__,
-        "weights": {"file": Path(weights).name, "sha256": sha256(weights)} if found and weights else None,
+        "weights": source,
     }
-
-
-def cases_file(weights: str | os.PathLike[str]) -> Path:
-    """Where the cases that weights were trained and validated on are listed: ``model.json`` beside ``model.pt``."""
-    return Path(weights).with_suffix(".json")
 
 
 def read_cases_of(weights: str | os.PathLike[str]) -> dict[str, list[str]]:
     """The ids under ``train`` and ``val`` beside weights; empty where nobody wrote them down."""
-    try:
-        content = json.loads(cases_file(weights).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    if not isinstance(content, dict):
-        return {}
-    return {side: content[side] for side in ("train", "val") if isinstance(content.get(side), list)}
+    notes = read_notes(weights)
+    return {side: notes[side] for side in ("train", "val") if isinstance(notes.get(side), list)}

@@ -1,7 +1,8 @@
 """How a data set lies on disk: the Medical Segmentation Decathlon's layout (https://arxiv.org/abs/1902.09063).
 
 ``imagesTr/``, ``labelsTr/`` and ``imagesTs/`` hold one NIfTI file per case; "training" and "test" in a
-``dataset.json`` are honoured. A plain folder of images is accepted where no labels are needed.
+``dataset.json`` are honoured. Where there is none of these, patients' folders are read (`heartseg.data.acdc`). A
+plain folder of images is accepted where no labels are needed.
 """
 
 from __future__ import annotations
@@ -16,28 +17,38 @@ from typing import Any, NotRequired, TypedDict
 
 from monai.data import load_decathlon_datalist
 
+from heartseg.data.acdc import TRUTH, patient_folders, read_frames
 from heartseg.errors import InputError
 
 SUFFIXES = (".nii.gz", ".nii")
 MISSING = "there is no such file"
-LAYOUT = "expected imagesTr/ and labelsTr/ with one .nii or .nii.gz file of the same name per case"
+LAYOUT = (
+    "expected imagesTr/ and labelsTr/ with one .nii or .nii.gz file of the same name per case, or folders "
+    "patient001/ ... as in ACDC"
+)
+FOLDERS = ("imagesTr", "labelsTr", "imagesTs")
 
 
 class Case(TypedDict):
-    """One image and, where there is one, its label. Frames of one patient share ``patient``."""
+    """One image and, where there is one, its label. Frames of one patient share ``patient``.
+
+    ``phase`` ("ED" or "ES") and ``group`` (such as "DCM") are there where the data set states them.
+    """
 
     id: str
     patient: str
     image: str
     label: NotRequired[str]
+    phase: NotRequired[str]
+    group: NotRequired[str]
 
 
 @dataclass(frozen=True)
 class Part:
     """The training or the test half of a data set, sorted by id.
 
-    ``faults`` spoil any use of it (an id twice, a listed file that is missing), ``unpaired`` only training
-    (an image without label where others have one, a label without image). Each is one line: file and fault.
+    ``faults`` spoil any use of it (an id twice, a listed file that is missing), ``unpaired`` only the use of its
+    labels (an image without label where others have one, a label without image). Each is one line: file and fault.
     """
 
     cases: list[Case] = field(default_factory=list)
@@ -105,14 +116,29 @@ def scan(dataset_dir: str | os.PathLike[str]) -> tuple[Part, Part]:
         what = "is a file, not a folder" if folder.exists() else "there is no such folder"
         raise InputError(f"{folder}: {what}; give the folder of a data set ({LAYOUT})")
     properties = read_properties(folder)
+    decathlon = any((folder / name).is_dir() for name in FOLDERS)
+    if not decathlon and not {"training", "test"} & properties.keys() and any(patients := patient_folders(folder)):
+        return _frames(patients[0]), _frames(patients[1])
     training = _listed(folder, properties, "training")
     if training is None:
-        training = _paired(folder / "imagesTr", folder / "labelsTr")
+        training = _paired(_volumes(folder / "imagesTr"), _volumes(folder / "labelsTr"))
     test = _listed(folder, properties, "test")
     if test is None:
-        layout = any((folder / name).is_dir() for name in ("imagesTr", "labelsTr", "imagesTs"))
-        test = _paired(folder / "imagesTs" if layout or training.cases else folder)
+        test = _paired(_volumes(folder / "imagesTs" if decathlon or training.cases else folder))
     return training, test
+
+
+def _frames(folders: list[Path]) -> Part:
+    """The part that patients' folders make up."""
+    frames = read_frames(folders)
+    part = _paired(frames.images, frames.truths, TRUTH)
+    for case in part.cases:
+        phase, group = frames.about[case["image"]]
+        if phase:
+            case["phase"] = phase
+        if group:
+            case["group"] = group
+    return Part(part.cases, frames.faults + part.faults, part.unpaired)
 
 
 def _listed(folder: Path, properties: dict[str, Any], key: str) -> Part | None:
@@ -136,17 +162,16 @@ def _listed(folder: Path, properties: dict[str, Any], key: str) -> Part | None:
     return _part([(image, label) for image, label in pairs if not Path(image).name.startswith("._")])
 
 
-def _paired(images: Path, labels: Path | None = None) -> Part:
-    """Pair the files of two folders by name; image ``x_0000`` (as nnU-Net has it) also fits label ``x``."""
+def _paired(paths: list[str], labels: Iterable[str] = (), suffix: str = "") -> Part:
+    """Pair images with labels of their name and ``suffix``; ``x_0000`` (as nnU-Net has it) also fits label ``x``."""
     by_id: dict[str, str] = {}
     twice: list[str] = []
-    for path in _volumes(labels):
-        identity = str(case_id(path))
+    for path in labels:
+        identity = str(case_id(path)).removesuffix(suffix)
         if identity in by_id:
             twice.append(_twice(path, by_id[identity]))
         else:
             by_id[identity] = path
-    paths = _volumes(images)
     names = {case_id(path) for path in paths}
     pairs: list[tuple[str, str | None]] = []
     used: set[str] = set()
@@ -184,15 +209,16 @@ def _part(pairs: Iterable[tuple[str, str | None]]) -> Part:
     return Part(cases, faults, [f"{image}: has no label, other images have" for image in bare if partly])
 
 
-def _volumes(folder: Path | None) -> list[str]:
+def _volumes(folder: Path) -> list[str]:
     """NIfTI files of a folder. A broken link counts, so that it is reported and not passed over."""
-    if folder is None or not folder.is_dir():
+    if not folder.is_dir():
         return []
     return [str(path) for path in sorted(folder.iterdir()) if case_id(path) and not path.is_dir()]
 
 
 def _twice(path: str, other: str) -> str:
-    return f"{path}: its id is also that of {Path(other).name}"
+    name = Path(other).name
+    return f"{path}: its id is also that of {name if name != Path(path).name else other}"
 
 
 def flat(error: Exception) -> str:

@@ -9,6 +9,7 @@ import difflib
 import json
 import os
 from collections.abc import Callable
+from itertools import chain, cycle
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,9 +21,11 @@ import heartseg
 from heartseg.data.files import atomic, commit, write_json
 from heartseg.data.phantom_atrium import SIZES as ATRIUM_SIZES
 from heartseg.data.phantom_atrium import atrium_phantom
+from heartseg.data.phantom_cine import GROUPS, cine_phantom, draw_patient
+from heartseg.data.phantom_cine import SIZES as CINE_SIZES
 from heartseg.errors import InputError
 
-__all__ = ["KINDS", "Kind", "atrium_phantom", "write_phantoms"]
+__all__ = ["KINDS", "Kind", "atrium_phantom", "cine_phantom", "write_phantoms"]
 
 RECORD = "phantom.json"
 
@@ -45,6 +48,11 @@ def write_phantoms(
     are int16, labels uint8, spacing and affine in mm, stored in any of the 48 axis orders with truthful
     headers. ``size``: "full" scans (1 to 8 million voxels) or "small" ones (about 75^3 voxels of 2 to 2.6 mm)
     for quick runs.
+
+    Kind "cine" gives ACDC's own layout: ``cases`` patients, each a folder patient001/ and so on with two labelled
+    short-axis stacks, the first frame (end-diastole) and the one that Info.cfg names as end-systole; labels 1
+    right ventricle, 2 myocardium, 3 left ventricle. The five groups of ACDC take turns. ``size``: "full" stacks
+    (7 to 12 slices of 200 to 256 voxels a side) or "small" ones (5 to 7 slices of 72 to 96).
 
     Case k is the same for a seed whatever ``cases`` is. ``phantom.json`` records what was asked for: where it
     matches, files that are there are kept and missing ones are written, so that an interrupted call can be
@@ -102,7 +110,7 @@ def _write_atria(out: Path, cases: int, seed: int, size: str) -> None:
         image, label, affine = atrium_phantom(np.random.default_rng([seed, index]), size=size)
         if labelled:
             _save(label_path, label, affine)
-        _save(image_path, np.clip(np.rint(image), 0, 2**15 - 1).astype(np.int16), affine)
+        _save(image_path, _int16(image), affine)
     content = {
         "name": "heartseg left atrium phantoms",
         "description": "Synthetic bright-blood MRI of the chest, left atrium marked; no patient was scanned",
@@ -121,6 +129,37 @@ def _write_atria(out: Path, cases: int, seed: int, size: str) -> None:
         write_json(out / "dataset.json", content)
 
 
+def _write_cines(out: Path, cases: int, seed: int, size: str) -> None:
+    width = max(3, len(str(cases)))
+    for index, group in zip(range(1, cases + 1), cycle(GROUPS), strict=False):
+        rng = np.random.default_rng([seed, index])
+        patient = draw_patient(rng, group)
+        name = f"patient{index:0{width}d}"
+        numbers = (1, patient.end_systole)
+        files = [out / name / f"{name}_frame{frame:02d}{end}.nii.gz" for frame in numbers for end in ("", "_gt")]
+        if not all(path.exists() for path in files):
+            phantom = cine_phantom(rng, patient, size=size)
+            pairs = zip(map(_int16, phantom.images), phantom.labels, strict=True)
+            for path, voxels in zip(files, chain.from_iterable(pairs), strict=True):
+                if not path.exists():
+                    _save(path, voxels, phantom.affine)
+        lines = {
+            "ED": 1,
+            "ES": patient.end_systole,
+            "Group": patient.group,
+            "Height": patient.height,
+            "NbFrame": patient.frames,
+            "Weight": patient.weight,
+        }
+        if not (out / name / "Info.cfg").exists():  # written last: it names frames that are there
+            with atomic(out / name / "Info.cfg") as temporary:
+                temporary.write_text("".join(f"{key}: {value}\n" for key, value in lines.items()), encoding="utf-8")
+
+
+def _int16(image: NDArray[Any]) -> NDArray[Any]:
+    return np.clip(np.rint(image), 0, 2**15 - 1).astype(np.int16)
+
+
 def _save(path: Path, voxels: NDArray[Any], affine: NDArray[Any]) -> None:
     """Write a NIfTI-1 volume whose sform and qform agree, in mm (scanner coordinates)."""
     nifti = nib.Nifti1Image(voxels, affine)
@@ -131,4 +170,7 @@ def _save(path: Path, voxels: NDArray[Any], affine: NDArray[Any]) -> None:
         nib.save(nifti, temporary)
 
 
-KINDS: dict[str, Kind] = {"atrium": Kind(_write_atria, tuple(ATRIUM_SIZES), revision=1)}
+KINDS: dict[str, Kind] = {
+    "atrium": Kind(_write_atria, tuple(ATRIUM_SIZES), revision=1),
+    "cine": Kind(_write_cines, tuple(CINE_SIZES), revision=1),
+}

@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from heartseg.data.phantom_shapes import Canvas, Ellipsoid, Tube
+from heartseg.data.phantom_shapes import Canvas, Ellipsoid, Tube, rotation
 
 Array = NDArray[Any]
 
 
-def paint_chest(canvas: Canvas, rng: np.random.Generator) -> None:
-    """Paint all but the heart and the great vessels, which go on top."""
+def paint_chest(canvas: Canvas, rng: np.random.Generator, fat_range: tuple[float, float] = (0.08, 0.35)) -> None:
+    """Paint all but the heart and the great vessels, which go on top. ``fat_range`` bounds how bright fat is."""
     vary = rng.uniform
-    fat, muscle, marrow = vary(0.08, 0.35), vary(0.14, 0.28), vary(0.10, 0.22)
+    fat, muscle, marrow = vary(*fat_range), vary(0.14, 0.28), vary(0.10, 0.22)
     lung, liver, soft = vary(0.02, 0.08), vary(0.32, 0.58), vary(0.14, 0.26)
     rim, rib_phase, disc_phase = vary(5, 16), vary(0, 24), vary(0, 25)
 
@@ -87,3 +87,12 @@ def _abdomen(canvas: Canvas, rng: np.random.Generator, cavity: Ellipsoid, liver:
         canvas.paint(Tube([start, start + rng.normal(0, 28, 3)], [3, 1.2]), 1.25 * liver)
     for side in (1, -1):
         canvas.paint(Ellipsoid(np.array([side * 52, -66, -168.0]), (26, 24, 50)), rng.uniform(0.5, 0.9))
+
+
+def paint_bowel(canvas: Canvas, rng: np.random.Generator) -> None:
+    """Fat and loops of bowel under the left dome of the diaphragm, as bright and as dark as the heart."""
+    for _ in range(14):
+        place = np.array([-50, 5, -125]) + rng.uniform(-1, 1, 3) * [55, 55, 40]
+        loop = Ellipsoid(place, rng.uniform(8, 20, 3), rotation(rng.uniform(0, 180, 3)))
+        canvas.paint(loop, rng.uniform(0.5, 1.3), grow=rng.uniform(2, 6))
+        canvas.paint(loop, rng.uniform(0.05, 0.7))

@@ -185,12 +185,14 @@ class Canvas:
             self.label[where][inside > 0.5] = label
 
 
-def scan(rng: np.random.Generator, image: Array, blur: float, bias: float, texture: float, noise: float) -> Array:
+def scan(
+    rng: np.random.Generator, image: Array, blur: float | Sequence[float], bias: float, texture: float, noise: float
+) -> Array:
     """What a scanner adds to a clean picture (X, Y, Z): texture, blur, receive field and Rician noise.
 
-    ``blur`` is a Gaussian's width in voxels, ``bias`` the standard deviation of the field's logarithm,
-    ``texture`` a share of the local intensity (blood, at 1, is smoother than tissue), ``noise`` the standard
-    deviation on either channel (Gudbjartsson and Patz, 1995). The result is never negative.
+    ``blur`` is a Gaussian's width in voxels (one for all axes, or one each), ``bias`` the standard deviation of
+    the field's logarithm, ``texture`` a share of the local intensity (blood, at 1, is smoother than tissue),
+    ``noise`` as in `rician`. The result is never negative.
     """
     white = (rng.standard_normal(image.shape, np.float32) for _ in range(2))
     fine, coarse = (gaussian_filter(part, width) for part, width in zip(white, (1.0, 2.5), strict=True))
@@ -203,7 +205,15 @@ def scan(rng: np.random.Generator, image: Array, blur: float, bias: float, textu
     terms = (x, y, z, x * y, y * z, x * z, x * x - 0.5, y * y - 0.5, z * z - 0.5)
     field = np.asarray(sum(w * t for w, t in zip(weights, terms, strict=True)))
     picture *= np.exp(np.float32(bias) * field / field.std())
-    real = picture + np.float32(noise) * rng.standard_normal(image.shape, np.float32)
+    return rician(rng, picture, noise)
+
+
+def rician(rng: np.random.Generator, image: Array, noise: float) -> Array:
+    """Magnitude of an image with Gaussian noise of this standard deviation on the real and the imaginary channel.
+
+    Gudbjartsson and Patz, 1995, https://doi.org/10.1002/mrm.1910340618.
+    """
+    real = image + np.float32(noise) * rng.standard_normal(image.shape, np.float32)
     return np.hypot(real, np.float32(noise) * rng.standard_normal(image.shape, np.float32))
 
 

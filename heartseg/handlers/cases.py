@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -11,13 +10,17 @@ from typing import Any, ClassVar
 import torch
 from ignite.engine import Engine, Events
 from monai.data import MetaTensor
-from rich.console import Console
-from rich.table import Table
 
-from heartseg.data.files import atomic, provenance, read_cases_of, write_json
-from heartseg.metrics.cases import METRICS, case_metrics, mean_metrics
+from heartseg.data.files import provenance, read_cases_of, write_json
+from heartseg.data.layout import patient_of
+from heartseg.data.nominal import is_nominal
+from heartseg.errors import InputError
+from heartseg.handlers.summary import memory, peak_memory
+from heartseg.handlers.tables import VOLUMES, print_table, write_table
+from heartseg.metrics.cases import FRACTIONS, METRICS, case_metrics, mean_metrics
+from heartseg.metrics.patients import PHASES, Frame, find_phases
 
-COLUMNS = (*METRICS, "pred_ml", "truth_ml")
+COLUMNS = (*METRICS, *VOLUMES)
 RESULTS = "evaluation_results.json"
 
 
@@ -30,12 +33,23 @@ class CaseMetrics:
     averaged apart: the means stand for unseen cases wherever there is one. Where no such list lies beside the
     weights, ``seen`` is null.
 
+    Beside the results stand the ``provenance`` and ``memory_gib``: what the program has in use ``now``, at the end,
+    and its ``peak`` (`heartseg.handlers.summary.memory`, `peak_memory`).
+
     Args:
         output_dir: where the files go.
         classes: name and label value of each foreground class.
         weights: the weights that are judged; for ``seen`` and the provenance.
         tolerance: mm, of the normalised surface Dice.
         settings: whatever else should stand in the provenance, such as the configuration.
+        phases: the class whose volume tells the heart's phases, the left ventricle; None for what does not beat.
+            Each case then has its ``patient``, ``phase`` ("ED", "ES" or null: what the loader gave, else see
+            `heartseg.metrics.patients.find_phases`, by the truth) and ``group`` if there is one, and the means of
+            each phase stand under ``phases``.
+        nominal_spacing: mm per axis. Each case then has ``nominal``: whether its header is made up, so that its mm
+            and mL are nominal (`heartseg.data.nominal.is_nominal`).
+
+    Raises InputError where ``phases`` is no class.
     """
 
     keys: ClassVar[Sequence[str]] = ()  # of what tells a case's rows apart, where it has several; see `rows`
@@ -47,12 +61,18 @@ class CaseMetrics:
         weights: str | os.PathLike[str] | None = None,
         tolerance: float = 2.0,
         settings: Mapping[str, Any] | None = None,
+        phases: str | None = None,
+        nominal_spacing: Sequence[float] | None = None,
     ) -> None:
+        if phases is not None and phases not in classes:
+            raise InputError(f"phases: {phases!r} is no class; there are: {', '.join(classes)}")
         self.output_dir = Path(output_dir)
         self.classes = dict(classes)
         self.weights = weights
         self.tolerance = tolerance
         self.settings = dict(settings or {})
+        self.phases = phases
+        self.nominal_spacing = nominal_spacing
         self.cases: list[dict[str, Any]] = []
         self.seen: Collection[str] | None = ()
 
@@ -73,22 +93,34 @@ class CaseMetrics:
             spacing = tuple(round(float(s), 6) for s in truth.pixdim)
             result = case_metrics(_map(pred), _map(truth), spacing, self.classes, self.tolerance)
             seen = None if self.seen is None else entry["id"] in self.seen
-            self.collect(entry, {"id": entry["id"], "seen": seen, **result})
+            self.collect(entry, {"id": entry["id"], "seen": seen, **self._about(entry, truth), **result})
+
+    def _about(self, entry: Mapping[str, Any], truth: MetaTensor) -> dict[str, Any]:
+        known: dict[str, Any] = {}
+        if self.phases:
+            known = {"patient": entry.get("patient", patient_of(entry["id"])), "phase": entry.get("phase")}
+            known |= {"group": entry["group"]} if "group" in entry else {}
+        if self.nominal_spacing is not None:
+            known["nominal"] = is_nominal(truth.affine, self.nominal_spacing, truth.meta.get("filename_or_obj"))
+        return known
 
     def _write(self, engine: Engine) -> None:
         results = self.results()
         engine.state.metrics["mean_dice"] = results["clean"]["dice"]
         source = {**provenance(self.weights), "tolerance_mm": self.tolerance, **self.settings}
-        write_json(self.output_dir / RESULTS, {**results, "provenance": source})
-        with (
-            atomic((self.output_dir / RESULTS).with_suffix(".csv")) as temporary,
-            open(temporary, "w", newline="", encoding="utf-8") as file,
-        ):
-            table = csv.writer(file)
-            table.writerow(["id", "seen", *self.keys, "class", *COLUMNS])
-            for case, *values in self.rows():
-                for name, row in case["classes"].items():
-                    table.writerow([case["id"], case["seen"], *values, name, *(row[m] for m in COLUMNS)])
+        used = {"memory_gib": memory_gib(getattr(engine.state, "device", "cpu"))}
+        write_json(self.output_dir / RESULTS, {**results, **used, "provenance": source})
+        about = ["patient", "phase"] if self.phases else []
+        about += ["nominal"] if self.nominal_spacing is not None else []
+        write_table(
+            (self.output_dir / RESULTS).with_suffix(".csv"),
+            ["id", "seen", *about, *self.keys, "class", *COLUMNS],
+            (
+                [case["id"], case["seen"], *(case[key] for key in about), *values, name, *(row[m] for m in COLUMNS)]
+                for case, *values in self.rows()
+                for name, row in case["classes"].items()
+            ),
+        )
         self.show(results)
 
     def collect(self, entry: Mapping[str, Any], case: dict[str, Any]) -> None:
@@ -97,7 +129,7 @@ class CaseMetrics:
 
     def results(self) -> dict[str, Any]:
         """What is written beside the provenance."""
-        return {"clean": summary(self.cases)}
+        return {"clean": summary(self.cases, self.phases)}
 
     def rows(self) -> Iterator[tuple[Any, ...]]:
         """Each case that is written into the table, with the values of ``keys``."""
@@ -115,16 +147,36 @@ def decollated(engine: Engine) -> Iterator[tuple[dict[str, Any], dict[str, Any]]
     yield from zip(batch, output, strict=True)
 
 
-def summary(cases: list[dict[str, Any]]) -> dict[str, Any]:
-    """Means over the unseen cases (over all where all were seen), with the cases themselves."""
+def memory_gib(device: torch.device | str) -> dict[str, dict[str, float]]:
+    """GiB that the program has in use ``now`` and its ``peak`` so far: ``process`` and, on CUDA, ``gpu``."""
+    found = {"now": memory(device), "peak": peak_memory(device)}
+    return {when: {name: round(used[name], 3) for name in found["peak"]} for when, used in found.items()}
+
+
+def summary(cases: list[dict[str, Any]], phases: str | None = None) -> dict[str, Any]:
+    """Means over the unseen cases (over all where all were seen), with the cases themselves.
+
+    With the class that tells the ``phases``, each case is given its phase, and each phase has means of its own.
+    """
     unseen = [case for case in cases if not case["seen"]]
     seen = [case for case in cases if case["seen"]]
     main = unseen or seen
     result = _means(main)
     unknown = any(case["seen"] is None for case in main)
     result["averaged_over"] = {"cases": len(main), "seen": None if unknown else not unseen and bool(seen)}
+    if any("nominal" in case for case in main):
+        result["averaged_over"]["nominal"] = sum(case["nominal"] for case in main)
     if unseen and seen:
         result["seen"] = _means(seen)
+    if phases:
+        frames = [
+            Frame(case["id"], case["patient"], {phases: case["classes"][phases]["truth_ml"]}, case["phase"])
+            for case in cases
+        ]
+        known = find_phases(frames, phases)
+        for case in cases:
+            case["phase"] = known.get(case["id"])
+        result["phases"] = {phase: _means([case for case in main if case["phase"] == phase]) for phase in PHASES}
     result["cases"] = cases
     return result
 
@@ -132,32 +184,10 @@ def summary(cases: list[dict[str, Any]]) -> dict[str, Any]:
 def _means(cases: list[dict[str, Any]]) -> dict[str, Any]:
     names = list(cases[0]["classes"]) if cases else []
     return {
-        **mean_metrics(cases),
+        **mean_metrics(cases, (*METRICS, *FRACTIONS)),
         "missing": sum(case["missing"] for case in cases),
         "classes": {name: mean_metrics([case["classes"][name] for case in cases], COLUMNS) for name in names},
     }
-
-
-def print_table(clean: Mapping[str, Any]) -> None:
-    """The table of an evaluation, for the terminal."""
-    table = Table(title="Cases on their own grids (distances in mm)")
-    for column in ("case", "seen", "Dice", "HD95", "ASSD", "NSD", "mask mL", "truth mL"):
-        table.add_column(column, justify="left" if column == "case" else "right")
-    for case in clean["cases"]:
-        volumes = [sum(row[key] for row in case["classes"].values()) for key in ("pred_ml", "truth_ml")]
-        table.add_row(case["id"], "yes" if case["seen"] else "", *_cells(case), *(f"{v:.1f}" for v in volumes))
-    table.add_section()
-    over = clean["averaged_over"]
-    words = {True: "seen", False: "unseen", None: "(seen or not: unknown)"}
-    table.add_row(f"mean of {over['cases']} {words[over['seen']]}", "", *_cells(clean), "", "")
-    if "seen" in clean:
-        table.add_row("mean of the seen", "yes", *_cells(clean["seen"]), "", "")
-    Console().print(table)
-
-
-def _cells(row: Mapping[str, Any]) -> list[str]:
-    digits = {"dice": 4, "hd95": 2, "assd": 2, "nsd": 4}
-    return ["missing" if row[m] is None else f"{row[m]:.{d}f}" for m, d in digits.items()]
 
 
 def _map(image: MetaTensor) -> torch.Tensor:

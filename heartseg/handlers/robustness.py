@@ -13,6 +13,7 @@ from rich.table import Table
 from heartseg.artifacts import CLEAN, Condition
 from heartseg.artifacts.conditions import plain
 from heartseg.handlers.cases import CaseMetrics, summary
+from heartseg.handlers.tables import nominal_note
 
 HEADLINE = "moderate"  # the severity whose numbers stand for an artifact
 
@@ -27,7 +28,7 @@ class RobustnessMetrics(CaseMetrics):
     for each case, artifact, severity and class.
 
     Args:
-        output_dir, classes, weights, tolerance, settings: see `CaseMetrics`.
+        output_dir, classes, weights, tolerance, settings, phases, nominal_spacing: see `CaseMetrics`.
         conditions: those of the data set.
         seed: that of the data set, for the provenance.
     """
@@ -43,8 +44,11 @@ class RobustnessMetrics(CaseMetrics):
         weights: str | os.PathLike[str] | None = None,
         tolerance: float = 2.0,
         settings: Mapping[str, Any] | None = None,
+        phases: str | None = None,
+        nominal_spacing: Sequence[float] | None = None,
     ) -> None:
-        super().__init__(output_dir, classes, weights, tolerance, {"seed": seed, **plain(settings or {})})
+        source = {"seed": seed, **plain(settings or {})}
+        super().__init__(output_dir, classes, weights, tolerance, source, phases, nominal_spacing)
         self.conditions = list(conditions)
         self.under: dict[tuple[str, str], list[dict[str, Any]]] = {}
 
@@ -58,11 +62,11 @@ class RobustnessMetrics(CaseMetrics):
 
     def results(self) -> dict[str, Any]:
         """``clean`` and each artifact."""
-        clean = summary(self.under[CLEAN.artifact, CLEAN.severity])
+        clean = summary(self.under[CLEAN.artifact, CLEAN.severity], self.phases)
         severities: dict[str, dict[str, Any]] = {}
         for condition in self.conditions:
             if condition != CLEAN:
-                found = summary(self.under[condition.artifact, condition.severity])
+                found = summary(self.under[condition.artifact, condition.severity], self.phases)
                 severities.setdefault(condition.artifact, {})[condition.severity] = {
                     "severity": condition.severity,
                     "strengths": dict(condition.strengths),
@@ -98,11 +102,12 @@ def drop_percent(clean: float | None, dice: float | None) -> float | None:
     return None if not clean or dice is None else 100 * (clean - dice) / clean
 
 
-def cases_in_words(over: Mapping[str, Any]) -> str:
-    """The cases that means stand for, in words, from ``averaged_over``: ``4 unseen cases``."""
+def cases_in_words(over: Mapping[str, Any], what: str = "case") -> str:
+    """The cases (or patients) that means stand for, in words, from ``averaged_over``: ``4 unseen cases``."""
     words = {True: "seen ", False: "unseen ", None: ""}
     unknown = " (seen or not: unknown)" if over["seen"] is None else ""
-    return f"{over['cases']} {words[over['seen']]}case{'s' if over['cases'] != 1 else ''}{unknown}"
+    number = over[f"{what}s"]
+    return f"{number} {words[over['seen']]}{what}{'s' if number != 1 else ''}{unknown}"
 
 
 def print_robustness(results: Mapping[str, Any]) -> None:
@@ -110,7 +115,8 @@ def print_robustness(results: Mapping[str, Any]) -> None:
     clean = results["clean"]
     artifacts = {name: part for name, part in results.items() if "severities" in part}
     levels = list(next(iter(artifacts.values()))["severities"])
-    table = Table(title=f"Mean of {cases_in_words(clean['averaged_over'])} (distances in mm)")
+    over = clean["averaged_over"]
+    table = Table(title=f"Mean of {cases_in_words(over)} (distances in mm)", caption=nominal_note(over))
     table.add_column("artifact", no_wrap=True)
     for column in (*(f"Dice {level}" for level in levels), "drop %", "HD95", "missing"):
         table.add_column(column, justify="right")

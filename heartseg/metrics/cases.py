@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ from heartseg.metrics.masks import Array, around, as_arrays, bounds, count, crop
 from heartseg.metrics.surface import SURFACE, surface_metrics
 
 METRICS = ("dice", *SURFACE)
+FRACTIONS = ("pred_fraction", "truth_fraction")
 
 
 def case_metrics(
@@ -33,13 +35,15 @@ def case_metrics(
 
     Returns:
         The mean over classes of every metric (None where no class has it), ``missing``: how many distances do
-        not exist because one of the masks is empty (the policy: `heartseg.metrics.empty`), and ``classes``: per
-        class ``dice``, the metrics of `surface_metrics`, and the volumes ``pred_ml`` and ``truth_ml``.
+        not exist because one of the masks is empty (the policy: `heartseg.metrics.empty`), ``pred_fraction`` and
+        ``truth_fraction``: the share of the map's voxels that are of any class, and ``classes``: per class
+        ``dice``, the metrics of `surface_metrics`, and the volumes ``pred_ml`` and ``truth_ml``.
 
     Raises:
         InputError: shapes that differ, maps that are not 3D, a spacing or tolerance that cannot be.
     """
     one, other = as_arrays(pred, truth, "label maps")
+    voxels = max(1, math.prod(one.shape))
     if 0 not in classes.values():
         # The whole maps are read once; what follows for each class reads only the heart.
         boxes = [box for box in (bounds(one), bounds(other)) if box is not None]
@@ -54,7 +58,13 @@ def case_metrics(
             "pred_ml": round(volume_ml(p, spacing), 3),
             "truth_ml": round(volume_ml(t, spacing), 3),
         }
-    return {**mean_metrics(list(rows.values())), "missing": count_missing(rows.values()), "classes": rows}
+    marked = (sum(count(volume == value) for value in set(classes.values())) for volume in (one, other))
+    return {
+        **mean_metrics(list(rows.values())),
+        "missing": count_missing(rows.values()),
+        **{name: number / voxels for name, number in zip(FRACTIONS, marked, strict=True)},
+        "classes": rows,
+    }
 
 
 def _dice(pred: Array, truth: Array) -> float | None:

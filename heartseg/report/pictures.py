@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import nibabel as nib
@@ -11,25 +12,44 @@ from ignite.engine import Engine, Events
 
 from heartseg.data.anatomy import anatomical_affine
 from heartseg.data.nifti import read_nifti
+from heartseg.errors import InputError
 from heartseg.handlers.cases import decollated
-from heartseg.report.figures import overlay
+from heartseg.metrics.cases import case_metrics
+from heartseg.report.figures import save
+from heartseg.report.stacks import draw_case
 
 NAMES = {"truth": "label", "mask": "pred"}
 
 
 class CasePictures:
-    """Draw the first cases of an evaluation: image, truth and mask in three planes, ``output_dir/<id>.png``.
+    """Draw the first cases of an evaluation, ``output_dir/<id>.png``: image, truth and mask.
 
-    The scan is read again from its file, so the picture shows its own grid, turned as its anatomy lies.
+    They are drawn in three planes, or slice by slice where the scan is a stack of thick slices. The scan is read
+    again from its file, so the picture shows its own grid, turned as its anatomy lies.
 
     Args:
         output_dir: where the pictures go.
         cases: how many to draw.
+        classes: name and label value of each foreground class, for the legend and for the Dice of each in the
+            title. None gives neither.
+        slices: of a stack, how many to show.
+
+    Raises InputError where no slice would be shown.
     """
 
-    def __init__(self, output_dir: str | os.PathLike[str], cases: int = 4) -> None:
+    def __init__(
+        self,
+        output_dir: str | os.PathLike[str],
+        cases: int = 4,
+        classes: Mapping[str, int] | None = None,
+        slices: int = 6,
+    ) -> None:
+        if slices < 1:
+            raise InputError(f"slices: {slices} shows nothing; give 1 or more, or cases 0 for no pictures")
         self.output_dir = Path(output_dir)
         self.cases = cases
+        self.classes = classes
+        self.slices = slices
         self.drawn = 0
 
     def attach(self, engine: Engine) -> None:
@@ -48,12 +68,22 @@ class CasePictures:
             meta = item["image"].meta
             scan, voxels = read_nifti(str(meta["filename_or_obj"]))
             affine = anatomical_affine(np.asarray(scan.affine), meta)
+            spacing = nib.affines.voxel_sizes(affine)
             masks = {name: item[key][0].numpy(force=True).round() for name, key in NAMES.items()}
-            overlay(
+            figure = draw_case(
                 voxels,
                 masks,
-                self.output_dir / f"{entry['id']}.png",
-                spacing=nib.affines.voxel_sizes(affine),
+                spacing=spacing,
                 axcodes="".join(nib.aff2axcodes(affine)),
-                title=str(entry["id"]),
+                title="\n".join([str(entry["id"]), *self._dice(masks, spacing)]),
+                classes=self.classes,
+                slices=self.slices,
             )
+            save(figure, self.output_dir / f"{entry['id']}.png")
+
+    def _dice(self, masks: Mapping[str, np.ndarray], spacing: Sequence[float]) -> list[str]:
+        """A line with the Dice of each class, where classes are known."""
+        if not self.classes:
+            return []
+        rows = case_metrics(masks["mask"], masks["truth"], spacing, self.classes)["classes"]
+        return ["Dice: " + ", ".join(f"{name.replace('_', ' ')} {row['dice']:.3f}" for name, row in rows.items())]

@@ -7,38 +7,24 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import nibabel as nib
 import numpy as np
 from ignite.engine import Engine, Events
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from monai.data import MetaTensor
-from numpy.typing import NDArray
-from scipy import ndimage
 
 from heartseg.artifacts import CLEAN, Condition
-from heartseg.data.anatomy import anatomical_affine
 from heartseg.handlers.cases import RESULTS, decollated
 from heartseg.handlers.robustness import cases_in_words, headline
-from heartseg.report.figures import BLUE, MASK_COLOURS, PLANES, VERMILION, canonical, cut, paint, save, view
+from heartseg.report.figures import BLUE, VERMILION, save
+from heartseg.report.sheet import COLUMNS, Plane, draw_sheet, planes
 
-COLUMNS = 5  # panels side by side
-MASKS = {"truth": "label", "prediction": "pred"}
 SPAN = 0.05  # of Dice, that an axis shows at least
 MEAN: dict[str, Any] = {"color": BLUE, "marker": "o", "linewidth": 1.8, "markersize": 5, "zorder": 3}
 EACH: dict[str, Any] = {"color": "0.75", "linewidth": 0.8, "zorder": 1}
 WITHOUT: dict[str, Any] = {"color": "0.4", "linestyle": "--", "linewidth": 1, "zorder": 2}
-
-
-class Plane(NamedTuple):
-    """A slice of image, truth and prediction, rows from the bottom up, and its width and height in mm."""
-
-    pictures: dict[str, NDArray[Any]]
-    width: float
-    height: float
 
 
 class RobustnessPictures:
@@ -52,11 +38,19 @@ class RobustnessPictures:
         output_dir: the folder of the evaluation.
         conditions: those of the data set.
         cases: how many to draw.
+        classes: name and label value of each foreground class, for the legend.
     """
 
-    def __init__(self, output_dir: str | os.PathLike[str], conditions: Sequence[Condition], cases: int = 1) -> None:
+    def __init__(
+        self,
+        output_dir: str | os.PathLike[str],
+        conditions: Sequence[Condition],
+        cases: int = 1,
+        classes: Mapping[str, int] | None = None,
+    ) -> None:
         self.output_dir = Path(output_dir)
         self.cases = cases
+        self.classes = classes
         severities = [condition.severity for condition in conditions if condition != CLEAN]
         self.severity = headline(dict.fromkeys(severities))
         self.panels: dict[str, dict[str, list[Plane]]] = {}
@@ -82,78 +76,9 @@ class RobustnessPictures:
         for identity, panels in self.panels.items():
             dice = {name: _case(results[name], identity)["dice"] for name in panels}
             save(
-                draw_sheet(f"{identity}: {self.severity}", panels, dice),
+                draw_sheet(f"{identity}: {self.severity}", panels, dice, self.classes),
                 self.output_dir / "pictures" / f"{identity}.png",
             )
-
-
-def planes(item: Mapping[str, MetaTensor]) -> list[Plane]:
-    """The axial and the coronal slice through the truth's centre, with the masks on the image's grid.
-
-    Args:
-        item: ``image`` ``[1, X, Y, Z]`` on the network's grid; ``label`` and ``pred`` on the file's own.
-    """
-    image = item["image"]
-    affine = np.asarray(image.affine)
-    own = anatomical_affine(np.asarray(item["label"].affine), image.meta)
-    step = np.linalg.inv(own) @ affine
-    masks = {
-        name: ndimage.affine_transform(
-            item[key][0].numpy(force=True).round().astype(np.int16), step, output_shape=image.shape[1:], order=0
-        )
-        for name, key in MASKS.items()
-    }
-    axcodes = "".join(nib.aff2axcodes(affine))
-    volume, labels, spacing = canonical(image[0].numpy(force=True), masks, nib.affines.voxel_sizes(affine), axcodes)
-    # By the truth alone: the same place under every artifact.
-    centre, box = view(volume.shape, {"truth": labels["truth"]}, spacing)
-    arrays = {name: array[box] for name, array in {"image": volume, **labels}.items()}
-    sizes = [length * mm for length, mm in zip(arrays["image"].shape, spacing, strict=True)]
-    return [
-        Plane(
-            {name: cut(array, fixed, across, up, centre[fixed] - box[fixed].start) for name, array in arrays.items()},
-            sizes[across],
-            sizes[up],
-        )
-        for _, fixed, across, up, _ in PLANES[:2]
-    ]
-
-
-def draw_sheet(title: str, panels: Mapping[str, Sequence[Plane]], dice: Mapping[str, float | None]) -> Figure:
-    """A case under several conditions: each a panel of planes, with the outlines of truth and prediction.
-
-    Args:
-        title: stands above the sheet.
-        panels: for each condition its planes, all of the same place.
-        dice: of the same conditions.
-    """
-    columns = min(COLUMNS, len(panels))
-    rows = math.ceil(len(panels) / columns)
-    first = next(iter(panels.values()))
-    width, heights = first[0].width, [plane.height for plane in first]
-    scale = 2.6 / width  # inch per mm: the same in every panel
-    figure = Figure(figsize=(2.7 * columns, (scale * sum(heights) + 0.4) * rows + 0.8), layout="constrained")
-    shape = (rows * len(first), columns)
-    grid = figure.subplots(*shape, squeeze=False, gridspec_kw={"height_ratios": heights * rows})
-    for axes in grid.flat:
-        axes.set_axis_off()
-    for place, (name, stack) in enumerate(panels.items()):
-        row, column = divmod(place, columns)
-        for depth, plane in enumerate(stack):
-            axes = grid[row * len(first) + depth, column]
-            extent = (0.0, plane.width, 0.0, plane.height)
-            low, high = np.percentile(plane.pictures["image"], (1, 99))
-            axes.imshow(
-                plane.pictures["image"], "gray", vmin=low, vmax=max(high, low + 1e-6), origin="lower", extent=extent
-            )
-            for mask in MASKS:
-                paint(axes, plane.pictures[mask], mask, extent, many=False, filled=False)
-        told = "" if dice[name] is None else f": Dice {dice[name]:.3f}"
-        grid[row * len(first), column].set_title(f"{name.replace('_', ' ')}{told}")
-    handles = [Line2D([], [], color=MASK_COLOURS[mask], label=f"outline of the {mask}") for mask in MASKS]
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False)
-    figure.suptitle(title)
-    return figure
 
 
 def draw_robustness(results: Mapping[str, Any]) -> Figure:

@@ -1,7 +1,8 @@
-"""Example predictions for TensorBoard: one picture in three planes with the outlines on the image."""
+"""Example predictions for TensorBoard: one picture of a case with its masks on the image."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import nibabel as nib
@@ -13,7 +14,7 @@ from monai.engines import SupervisedEvaluator
 from monai.handlers import TensorBoardHandler
 from torch.utils.tensorboard import SummaryWriter
 
-from heartseg.report.figures import draw_overlay
+from heartseg.report.stacks import draw_case
 
 
 class TensorBoardOverlay(TensorBoardHandler):
@@ -26,13 +27,14 @@ class TensorBoardOverlay(TensorBoardHandler):
     The case is the first that the loader gives, so the loader must not shuffle. Image, label and prediction
     are read after postprocessing: ``[C, X, Y, Z]`` each, label and prediction either one channel of label
     values or one channel for each class. Spacing and orientation come from the image's metadata; without it
-    1 mm and RAS.
+    1 mm and RAS. The picture shows three planes, or the slices of a stack where these are thick.
 
     Args:
         summary_writer: the writer that the run's TensorBoard handlers share.
         log_dir: folder for a writer of its own, where none is given.
         tag: name of the picture in TensorBoard.
         interval: a picture at the first validation and then at every so many.
+        classes: name and label value of each foreground class, for the legend.
     """
 
     def __init__(
@@ -41,10 +43,12 @@ class TensorBoardOverlay(TensorBoardHandler):
         log_dir: str = "./runs",
         tag: str = "validation",
         interval: int = 1,
+        classes: Mapping[str, int] | None = None,
     ) -> None:
         super().__init__(summary_writer=summary_writer, log_dir=log_dir)
         self.tag = tag
         self.interval = interval
+        self.classes = classes
         self._validations = 0
 
     def attach(self, engine: Engine) -> None:
@@ -60,12 +64,13 @@ class TensorBoardOverlay(TensorBoardHandler):
         affine = image.affine.numpy(force=True) if isinstance(image, MetaTensor) else np.eye(4)
         names = {"label": "truth", "pred": "prediction"}
         masks = {name: _label_map(case[key]) for key, name in names.items() if key in case}
-        figure = draw_overlay(
+        figure = draw_case(
             torch.as_tensor(image)[0].numpy(force=True),
             masks,
             spacing=nib.affines.voxel_sizes(affine),
             axcodes="".join(nib.aff2axcodes(affine)),
             title=f"epoch {engine.state.epoch}",
+            classes=self.classes,
         )
         figure.set_dpi(80)
         self._writer.add_figure(self.tag, figure, global_step=engine.state.epoch, close=False)

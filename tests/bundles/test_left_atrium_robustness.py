@@ -25,7 +25,7 @@ def test_robustness_answers_to_run_too(run, learned, tmp_path):
     ended = run("run", *words)
     assert ended.returncode == 0, ended.stderr[-3000:]
     found = json.loads((tmp_path / "out" / "evaluation_results.json").read_text(encoding="utf-8"))
-    assert list(found) == ["clean", "spike", "provenance"]
+    assert list(found) == ["clean", "spike", "memory_gib", "provenance"]
     assert found["clean"]["averaged_over"] == {"cases": 2, "seen": False}
     assert found["clean"]["dice"] > 0.5
     dice = {level: part["dice"] for level, part in found["spike"]["severities"].items()}

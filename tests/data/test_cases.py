@@ -231,8 +231,8 @@ def test_select_sections(acdc):
     assert select_cases(acdc, "train", 1, 4, 2) == train
     assert select_cases(acdc, "val", fold=1, folds=4, seed=2) == val
     assert len(select_cases(acdc, "all")) == 16
-    with pytest.raises(InputError, match="section: 'test' is unknown; use train, val or all"):
-        select_cases(acdc, "test")
+    with pytest.raises(InputError, match="section: 'tests' is unknown; use train, val, test or all"):
+        select_cases(acdc, "tests")
 
 
 @pytest.mark.parametrize("name", ["split.json", "split.yaml", "split.yml"])

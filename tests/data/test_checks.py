@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from heartseg.data.checks import check_dataset, check_image, check_label, check_pair
+from heartseg.data.layout import LAYOUT
 from heartseg.errors import InputError
 
 AFFINE = np.diag([1.0, 2.0, 5.0, 1.0])  # 10 mm^3 per voxel: 100 voxels are 1 mL
@@ -168,7 +169,7 @@ def test_warnings_about_geometry(tmp_path):
 
 
 def test_an_empty_folder_is_an_error_of_the_report(tmp_path):
-    assert check_dataset(tmp_path).all_errors == [f"{tmp_path}: holds no images; expected imagesTr/ and labelsTr/"]
+    assert check_dataset(tmp_path).all_errors == [f"{tmp_path}: holds no images; {LAYOUT}"]
     with pytest.raises(InputError, match="there is no such folder"):
         check_dataset(tmp_path / "nowhere")
 

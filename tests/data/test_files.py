@@ -10,7 +10,8 @@ import torch
 
 import heartseg
 from heartseg.data import files
-from heartseg.data.files import atomic, cases_file, commit, provenance, read_cases_of, sha256, write_json
+from heartseg.data.files import atomic, commit, provenance, read_cases_of, sha256, write_json
+from heartseg.errors import InputError
 
 ABC = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"  # FIPS 180-2, appendix B.1
 NOTHING = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
@@ -109,6 +110,21 @@ def test_provenance_without_weights(tmp_path, weights):
     assert provenance(weights and tmp_path / weights)["weights"] is None
 
 
+def test_provenance_names_the_licence_of_the_weights(tmp_path):
+    (tmp_path / "model.pt").write_bytes(b"abc")
+    licence = {"name": "CC BY-NC-SA 4.0", "commercial": False, "file": "LICENSE"}
+    write_json(tmp_path / "model.json", {"train": ["a"], "licence": licence})
+    assert provenance(tmp_path / "model.pt")["weights"] == {
+        "file": "model.pt",
+        "sha256": ABC,
+        "licence": "CC BY-NC-SA 4.0",
+    }
+    assert read_cases_of(tmp_path / "model.pt") == {"train": ["a"]}
+    write_json(tmp_path / "model.json", {"licence": "CC BY-NC-SA 4.0"})
+    with pytest.raises(InputError, match='"licence" cannot be read'):
+        provenance(tmp_path / "model.pt")
+
+
 @pytest.fixture
 def checkout(tmp_path, monkeypatch):
     """A folder that heartseg runs from. Tests ask ``commit.__wrapped__``, whose answers are not kept."""
@@ -135,9 +151,10 @@ def test_commit_of_a_checkout(checkout):
 
 
 def test_cases_are_listed_beside_the_weights(tmp_path):
-    assert cases_file(tmp_path / "model.pt") == tmp_path / "model.json"
     write_json(tmp_path / "model.json", {"train": ["a", "b"], "val": ["c"]})
-    assert read_cases_of(tmp_path / "model.pt") == {"train": ["a", "b"], "val": ["c"]}
+    for name in ("model.pt", "final.pt", "checkpoint.pt"):  # one run, one list
+        assert read_cases_of(tmp_path / name) == {"train": ["a", "b"], "val": ["c"]}
+    assert read_cases_of(tmp_path / "pose.pt") == {}
 
 
 @pytest.mark.parametrize("content", [None, b"", b"{", b"[1, 2]", b"\xff\xfe", gzip.compress(b"{}")])

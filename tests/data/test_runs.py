@@ -6,7 +6,7 @@ import pytest
 
 import heartseg
 from heartseg.data import new_run
-from heartseg.data.files import read_cases_of
+from heartseg.data.files import read_cases_of, write_json
 from heartseg.errors import InputError
 
 
@@ -58,3 +58,31 @@ def test_a_folder_that_cannot_be_made(tmp_path, name):
     assert line.startswith(f"{tmp_path / name}: cannot be written (")
     assert line.endswith("; name another output folder")
     assert (tmp_path / "file").read_text() == "no folder"
+
+
+def test_fine_tuned_weights_inherit_the_licence(tmp_path):
+    licence = {"name": "CC BY-NC-SA 4.0", "commercial": False}
+    (tmp_path / "model.pt").write_bytes(b"weights")
+    write_json(tmp_path / "model.json", {"train": ["a"], "licence": {**licence, "file": "LICENSE"}})
+    new_run(tmp_path / "tuned", cases("b"), cases("c"), tmp_path / "model.pt")
+    content = json.loads((tmp_path / "tuned" / "model.json").read_text())
+    assert content["licence"] == licence  # its file lies elsewhere
+    assert content["weights"]["licence"] == "CC BY-NC-SA 4.0"
+    assert read_cases_of(tmp_path / "tuned" / "model.pt") == {"train": ["b", "a"], "val": ["c"]}
+    new_run(tmp_path / "again", cases("d"), cases("e"), tmp_path / "tuned" / "final.pt")
+    assert json.loads((tmp_path / "again" / "model.json").read_text())["licence"] == licence
+
+
+def test_a_run_from_scratch_has_no_licence(tmp_path):
+    (tmp_path / "model.pt").write_bytes(b"weights")
+    new_run(tmp_path / "scratch", cases("a"), cases("b"))
+    new_run(tmp_path / "tuned", cases("a"), cases("b"), tmp_path / "model.pt")
+    for run in ("scratch", "tuned"):
+        assert "licence" not in json.loads((tmp_path / run / "model.json").read_text())
+
+
+def test_a_licence_that_cannot_be_read_stops_the_run(tmp_path):
+    write_json(tmp_path / "model.json", {"licence": {"name": "CC BY-NC-SA 4.0"}})
+    with pytest.raises(InputError, match='model.json: "licence" cannot be read; write'):
+        new_run(tmp_path / "tuned", cases("a"), cases("b"), tmp_path / "model.pt")
+    assert not (tmp_path / "tuned").exists()

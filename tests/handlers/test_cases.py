@@ -39,6 +39,26 @@ def test_numbers_by_hand(tmp_path):
     assert atrium["truth_ml"] == pytest.approx(0.064 * (4 + 2 + 2) / 3, abs=1e-3)
 
 
+def test_shares_of_foreground(tmp_path):
+    """Slices of 10 that are marked and true, and their means; those of the seen stand apart."""
+    (tmp_path / "model.pt").write_bytes(b"abc")
+    write_json(tmp_path / "model.json", {"train": ["c"]})
+    batch = [case("a", (2, 6), (2, 5)), case("b", (0, 0), (4, 5)), case("c", (0, 10), (0, 10))]
+    evaluate(CaseMetrics(tmp_path, {"atrium": 1}, tmp_path / "model.pt"), batch)
+    clean = results(tmp_path)["clean"]
+    assert [(one["pred_fraction"], one["truth_fraction"]) for one in clean["cases"]] == [(0.4, 0.3), (0, 0.1), (1, 1)]
+    assert (clean["pred_fraction"], clean["truth_fraction"]) == (pytest.approx(0.2), pytest.approx(0.2))
+    assert clean["seen"]["pred_fraction"] == 1
+
+
+def test_memory_stands_beside_the_results(tmp_path):
+    evaluate(CaseMetrics(tmp_path, {"atrium": 1}), [case("a", (2, 6), (2, 6))])
+    found = results(tmp_path)["memory_gib"]
+    assert found.keys() == {"now", "peak"}
+    assert 0.01 < found["now"]["process"] < 2 * found["peak"]["process"] < 1000
+    assert {tuple(part) for part in found.values()} == {("process",)}  # of an engine on a CPU
+
+
 def test_every_case_has_its_own_spacing(tmp_path):
     """The same voxels at 1 mm and at 3 mm along the axis of the error."""
     pair = ((3, 5), (4, 6))

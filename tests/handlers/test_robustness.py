@@ -42,7 +42,7 @@ def test_numbers_by_hand(tmp_path):
     """Clean: 1 and 1. Motion, mild: 0.8 and 1, so 0.9, a drop of 10 %; severe: 0.5 and 1, so 0.75, 25 %."""
     one = under(ALL, WHOLE, motion_mild=MOST, motion_moderate=MOST, motion_severe=HALF)
     found, engine = judge(tmp_path, one, named(under(ALL, WHOLE), "b"))
-    assert list(found) == ["clean", "motion", "noise", "provenance"]
+    assert list(found) == ["clean", "motion", "noise", "memory_gib", "provenance"]
     assert found["clean"]["dice"] == engine.state.metrics["mean_dice"] == 1
     motion = found["motion"]
     assert list(motion["severities"]) == ["mild", "moderate", "severe"]
@@ -79,6 +79,22 @@ def test_clean_is_what_a_plain_evaluation_writes(tmp_path):
     found, _ = judge(tmp_path / "robust", *batches)
     evaluate(CaseMetrics(tmp_path / "plain", {"atrium": 1}), *[batch[:1] for batch in batches])
     assert found["clean"] == results(tmp_path / "plain")["clean"]
+
+
+def test_phases_under_every_condition(tmp_path):
+    """The truths tell them: 4 and 2 slices. Motion costs the second frame half its Dice."""
+    one = named(under(ALL, WHOLE), "p_frame01")
+    other = named(under(ALL, ((4, 6), (4, 6)), motion_moderate=((3, 5), (4, 6))), "p_frame02")
+    found, _ = judge(tmp_path, one, other, phases="atrium", nominal_spacing=[1, 1, 1])
+    assert {phase: part["dice"] for phase, part in found["clean"]["phases"].items()} == {"ED": 1, "ES": 1}
+    for part in (found["motion"], found["motion"]["severities"]["moderate"]):
+        assert {phase: means["dice"] for phase, means in part["phases"].items()} == {"ED": 1, "ES": 0.5}
+        assert [(case["patient"], case["phase"]) for case in part["cases"]] == [("p", "ED"), ("p", "ES")]
+        assert part["averaged_over"]["nominal"] == 2
+    with open(tmp_path / "evaluation_results.csv", newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0])[:7] == ["id", "seen", "patient", "phase", "nominal", "artifact", "severity"]
+    assert {(row["id"], row["phase"]) for row in rows} == {("p_frame01", "ED"), ("p_frame02", "ES")}
 
 
 def test_the_drop():

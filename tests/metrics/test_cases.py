@@ -39,7 +39,9 @@ def test_two_classes_by_hand():
     assert found["missing"] == 0
     for metric in METRICS:
         assert found[metric] == pytest.approx((cavity[metric] + wall[metric]) / 2)
-    assert found.keys() == {*METRICS, "missing", "classes"}
+    # Six and five of the eight slices are of a class.
+    assert (found["pred_fraction"], found["truth_fraction"]) == (6 / 8, 5 / 8)
+    assert found.keys() == {*METRICS, "missing", "pred_fraction", "truth_fraction", "classes"}
 
 
 def test_the_tolerance_is_passed_on():
@@ -76,7 +78,7 @@ def test_a_class_that_was_found_where_none_is():
 def test_two_empty_masks_agree():
     found = case_metrics(label_map(), label_map(), SPACING, CLASSES)
     assert [found[metric] for metric in METRICS] == [1, 0, 0, 0, 1, 1]
-    assert found["missing"] == 0
+    assert found["missing"] == found["pred_fraction"] == found["truth_fraction"] == 0
 
 
 @pytest.mark.parametrize("kind", [torch.uint8, torch.int32, torch.float32, torch.int64])
@@ -101,7 +103,9 @@ def test_each_class_is_compared_as_a_mask_of_its_own(kind, layout):
 def test_background_can_be_asked_for():
     """Then the maps are not cut to what is not background."""
     pred, truth = label_map(_1=(0, 4)), label_map(_1=(0, 3))
-    rest = case_metrics(pred, truth, SPACING, {"rest": 0})["classes"]["rest"]
+    found = case_metrics(pred, truth, SPACING, {"rest": 0})
+    assert (found["pred_fraction"], found["truth_fraction"]) == (4 / 8, 5 / 8)
+    rest = found["classes"]["rest"]
     assert (rest["dice"], rest["pred_ml"], rest["truth_ml"], rest["hd"]) == (2 * 4 / 9, 2.56, 3.2, 1)
 
 

@@ -1,15 +1,18 @@
 """Weights load strictly and safely, or one line says why not."""
 
+import json
+import logging
 import os
 import pickle
 
 import pytest
 import torch
+from monai.networks.nets import AttentionUnet, UNet
 from torch import nn
 
 from heartseg.errors import InputError
 from heartseg.networks import load_weights
-from heartseg.networks.weights import read_state
+from heartseg.networks.weights import licence_of, notes_file, read_notes, read_state
 
 
 def net(width=3):
@@ -150,3 +153,113 @@ def test_a_refused_file_leaves_the_network_as_it_is(tmp_path, state):
 
 def test_read_state_gives_the_tensors(tmp_path, state):
     assert equal(read_state(saved(tmp_path, {"model": state})), dict(state))
+
+
+SIZES = {"spatial_dims": 2, "in_channels": 1, "out_channels": 4, "channels": [4, 8], "strides": [2]}
+
+
+@pytest.mark.parametrize("wrap", [lambda state: state, lambda state: {"model": state}], ids=["bare", "model"])
+def test_a_unet_is_no_attention_unet_nor_the_other_way(tmp_path, wrap):
+    unet, attention = UNet(**SIZES, num_res_units=2), AttentionUnet(**SIZES)
+    of_unet = fault(saved(tmp_path, wrap(unet.state_dict())), attention)
+    assert "weights of another network: the weights lack layer model.0.conv.0.conv.weight; give the overlay" in of_unet
+    of_attention = fault(saved(tmp_path, wrap(attention.state_dict())), unet)
+    assert "weights of another network: the weights lack layer model.0.conv.unit0.conv.weight; give" in of_attention
+    own = saved(tmp_path, wrap(attention.state_dict()))
+    assert equal(load_weights(AttentionUnet(**SIZES), own).state_dict(), attention.state_dict())
+
+
+def test_a_unet_of_other_channels(tmp_path):
+    wider = UNet(**{**SIZES, "in_channels": 3})
+    line = fault(saved(tmp_path, {"model": UNet(**SIZES).state_dict()}), wider)
+    assert "layer model.0.conv.weight is [4, 1, 3, 3] in the file, [4, 3, 3, 3] in the network;" in line
+
+
+LICENCE = {"name": "CC BY-NC-SA 4.0", "commercial": False, "file": "LICENSE"}
+
+
+def licensed(tmp_path, state, licence):
+    (tmp_path / "LICENSE").write_text("terms")
+    (tmp_path / "model.json").write_text(json.dumps({"train": ["a"], "licence": licence}))
+    return saved(tmp_path, state)
+
+
+@pytest.mark.parametrize(
+    ("licence", "line"),
+    [
+        (LICENCE, "weights under CC BY-NC-SA 4.0: non-commercial use only (see {folder}/LICENSE)"),
+        ({**LICENCE, "file": "../LICENSE"}, "weights under CC BY-NC-SA 4.0: non-commercial use only"),  # not there
+        ({"name": "CC BY-NC 4.0", "commercial": False}, "weights under CC BY-NC 4.0: non-commercial use only"),
+        ({**LICENCE, "name": "CC BY 4.0", "commercial": True}, "weights under CC BY 4.0 (see {folder}/LICENSE)"),
+        ({"name": "two\nlines", "commercial": True}, "weights under two lines"),
+    ],
+)
+def test_a_licence_is_said_once_for_a_file(tmp_path, state, caplog, licence, line):
+    path = licensed(tmp_path, state, licence)
+    for _ in range(2):
+        load_weights(net(), path)
+    expected = f"{path}: " + line.format(folder=tmp_path)
+    assert [(entry.levelno, entry.getMessage()) for entry in caplog.records] == [(logging.WARNING, expected)]
+
+
+def test_a_licence_is_shown_where_nobody_set_up_logging(tmp_path, state, python):
+    path = licensed(tmp_path, state, LICENCE)
+    code = f"from heartseg.networks.weights import _say_licence as say, Path; say(Path({str(path)!r}))"
+    ended = python("-c", code)
+    assert ended.stderr == f"{path}: weights under CC BY-NC-SA 4.0: non-commercial use only (see {tmp_path}/LICENSE)\n"
+
+
+def test_weights_without_a_licence_say_nothing(tmp_path, state, caplog):
+    path = saved(tmp_path, state)
+    load_weights(net(), path)
+    (tmp_path / "model.json").write_text('{"train": ["a"]}')
+    load_weights(net(), path)
+    assert caplog.records == []
+    assert licence_of(path) is None
+
+
+@pytest.mark.parametrize(
+    "licence",
+    [
+        "CC BY-NC-SA 4.0",
+        {},
+        {"name": "CC BY-NC-SA 4.0"},
+        {"commercial": False},
+        {"name": " ", "commercial": False},
+        {"name": 4, "commercial": False},
+        {"name": "CC BY-NC-SA 4.0", "commercial": "no"},
+        {"name": "CC BY-NC-SA 4.0", "commercial": False, "file": 3},
+    ],
+)
+def test_a_licence_that_cannot_be_read_is_not_passed_over(tmp_path, state, licence):
+    path = licensed(tmp_path, state, licence)
+    network = net()
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    with pytest.raises(InputError) as caught:
+        load_weights(network, path)
+    example = '{"name": "CC BY-NC-SA 4.0", "commercial": false}'
+    assert str(caught.value) == f'{tmp_path}/model.json: "licence" cannot be read; write {example}'
+    assert equal(network.state_dict(), before)
+
+
+def test_missing_weights_whose_licence_is_there_were_kept_out_of_the_wheel(tmp_path, state):
+    path = licensed(tmp_path, state, LICENCE)
+    path.unlink()
+    assert fault(path) == (
+        f"{path}: no such file; their licence (CC BY-NC-SA 4.0) keeps these weights out of the wheel: name those of a "
+        "clone of the repository (--weights FILE), or train your own"
+    )
+
+
+def test_missing_weights_of_a_run_were_never_written(tmp_path, state):
+    path = licensed(tmp_path, state, {"name": "CC BY-NC-SA 4.0", "commercial": False})  # inherited, without its file
+    path.unlink()
+    assert fault(path).endswith("no such file; train first, or name other weights")
+
+
+def test_notes_lie_beside_the_weights(tmp_path):
+    assert notes_file(tmp_path / "pose.pt") == tmp_path / "pose.json"
+    assert notes_file(tmp_path / "final.pt") == notes_file(tmp_path / "model.pt") == tmp_path / "model.json"
+    assert read_notes(tmp_path / "model.pt") == {}
+    (tmp_path / "model.json").write_text('{"train": ["a"]}')
+    assert read_notes(tmp_path / "checkpoint.pt") == {"train": ["a"]}

@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 import torch
 from ignite.engine import Engine
+from matplotlib.figure import Figure
 from monai.data import MetaTensor
 
 import heartseg.report.pictures as pictures_module
 from heartseg.data import AnatomicalAxesd, LoadScand
+from heartseg.errors import InputError
 from heartseg.report import CasePictures
 
 SHAPE = (16, 20, 24)
@@ -19,11 +21,13 @@ SHAPE = (16, 20, 24)
 def drawn(monkeypatch):
     """What would be drawn, without the drawing."""
     calls = []
-    monkeypatch.setattr(
-        pictures_module,
-        "overlay",
-        lambda image, masks, path, **options: calls.append({"image": image, "masks": masks, "path": path, **options}),
-    )
+
+    def draw(image, masks, **options):
+        calls.append({"image": image, "masks": masks, **options})
+        return Figure()
+
+    monkeypatch.setattr(pictures_module, "draw_case", draw)
+    monkeypatch.setattr(pictures_module, "save", lambda figure, path: calls[-1].update(path=path))
     return calls
 
 
@@ -115,3 +119,27 @@ def test_a_lying_header_makes_no_other_picture(tmp_path):
     )
     np.testing.assert_array_equal(lie, true)
     assert misread.shape != true.shape or not np.array_equal(misread, true)
+
+
+def test_classes_are_named_with_their_dice(tmp_path, drawn):
+    """The truth's box of 6 x 7 x 8 voxels and the mask, moved by one along the second axis, share 6 x 6 x 8."""
+    evaluate(CasePictures(tmp_path, classes={"left_atrium": 1, "none": 2}), [case(tmp_path, "a")])
+    [call] = drawn
+    assert call["title"] == "a\nDice: left atrium 0.857, none 1.000"
+    assert call["classes"] == {"left_atrium": 1, "none": 2}
+
+
+def test_a_stack_is_drawn_slice_by_slice(tmp_path, monkeypatch):
+    figures = []
+    monkeypatch.setattr(pictures_module, "save", lambda figure, path: figures.append(figure))
+    affine = np.diag([1.0, 1.0, 8.0, 1.0])
+    evaluate(CasePictures(tmp_path, slices=3), [case(tmp_path, "a", affine)])
+    evaluate(CasePictures(tmp_path), [case(tmp_path, "b")])
+    titles = [[axes.get_title() for axes in figure.axes if axes.get_title()] for figure in figures]
+    assert titles[0] == ["slice 7 of 24", "slice 11 of 24", "slice 14 of 24"]  # the truth lies in 7 to 14
+    assert titles[1] == ["image", "truth", "mask"]  # three planes, of 1, 2 and 3 mm
+
+
+def test_no_slice_is_no_picture(tmp_path):
+    with pytest.raises(InputError, match="slices: 0 shows nothing"):
+        CasePictures(tmp_path, slices=0)

@@ -1,37 +1,17 @@
-"""Pictures of an evaluation of robustness: what is drawn is what was judged, at the right place."""
+"""Pictures of an evaluation of robustness: what is drawn is what was judged."""
 
 import matplotlib.image
 import numpy as np
 import pytest
-import torch
-from evaluations import evaluate
-from matplotlib.colors import same_color
-from monai.data import MetaTensor
+from evaluations import case, evaluate
 
 from heartseg.artifacts import list_conditions
 from heartseg.handlers import RobustnessMetrics
 from heartseg.report import RobustnessPictures
-from heartseg.report.figures import BLUE, MASK_COLOURS
-from heartseg.report.robustness import draw_robustness, draw_sheet, planes
+from heartseg.report.figures import BLUE
+from heartseg.report.robustness import draw_robustness
 
 CONDITIONS = list_conditions(["motion", "bias_field"])
-SIZE = (12, 10, 8)  # of the file, voxels of 3, 2 and 1 mm
-FILE = torch.diag(torch.tensor([3.0, 2.0, 1.0, 1.0], dtype=torch.float64))
-
-
-def item(value=0.0, turned=None, shift=0):
-    """A case after postprocessing: the masks on the file's grid, the image on one of 1 mm that begins with it."""
-    truth = torch.zeros(1, *SIZE)
-    truth[:, 4:8, 3:7, 2:6] = 1
-    image = torch.full((1, 36, 20, 8), value)
-    image[:, 12:24, 6:14, 2:6] = 1 + value
-    meta = {"anatomy": turned or "RAS"}
-    file = MetaTensor(truth, affine=FILE)
-    pred = MetaTensor(truth.roll(shift, 1), affine=FILE)
-    # The first voxel of the file covers 3 mm: its centre is that of the image's second voxel.
-    affine = torch.eye(4, dtype=torch.float64)
-    affine[:3, 3] = torch.tensor([-1.0, -0.5, 0.0])
-    return {"image": MetaTensor(image, affine=affine, meta=meta), "label": file, "pred": pred}
 
 
 def part(dice, cases=("a", "b"), seen=False, **more):
@@ -104,62 +84,12 @@ def test_no_drop_leaves_no_text():
     assert list(draw_robustness(results).axes[0].texts) == []
 
 
-def test_masks_come_onto_the_image_and_planes_go_through_the_truth():
-    axial, coronal = planes(item())
-    for plane in (axial, coronal):
-        bright = plane.pictures["image"] > 0.5
-        assert bright.any() and not bright.all()
-        assert np.array_equal(plane.pictures["truth"] > 0, bright)
-        assert np.array_equal(plane.pictures["prediction"] > 0, bright)
-    assert (axial.width, axial.height) == (36, 20)  # mm, the whole image: its margins are less than 40 mm
-    assert (coronal.width, coronal.height) == (36, 8)
-
-
-def test_an_error_shows_on_its_side():
-    """Moved by a voxel of 3 mm towards higher indices of R: radiological, that is to the left."""
-    axial = planes(item(shift=1))[0]
-    truth, prediction = (np.flatnonzero(axial.pictures[name].any(axis=0)) for name in ("truth", "prediction"))
-    assert list(truth - prediction) == [3] * 12
-
-
-def test_a_turned_header_is_followed():
-    """The header's R, A, S are really A, S, R: the masks' third axis is the image's first."""
-    given = item(turned="ASR")
-    world = torch.tensor([[0.0, 0, 1, 0], [1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 0, 1]], dtype=torch.float64)
-    given["image"].affine = world @ given["image"].affine
-    axial = planes(given)[0]
-    assert np.array_equal(axial.pictures["truth"] > 0, axial.pictures["image"] > 0.5)
-    assert axial.width == 8 and axial.height == 36
-
-
-def test_a_sheet_has_a_panel_for_each_condition():
-    panels = {name: planes(item()) for name in ("clean", "motion", "bias_field", "noise", "blur", "gamma")}
-    dice = dict.fromkeys(panels, 0.5) | {"gamma": None}
-    figure = draw_sheet("a: severe", panels, dice)
-    shown = [axes for axes in figure.axes if axes.images]
-    assert len(shown) == 12  # axial and coronal
-    titles = [axes.get_title() for axes in figure.axes if axes.get_title()]
-    assert titles == ["clean: Dice 0.500", "motion: Dice 0.500", "bias field: Dice 0.500", "noise: Dice 0.500"] + [
-        "blur: Dice 0.500",
-        "gamma",
-    ]
-    colours = [line.get_edgecolor()[0] for line in shown[0].collections]
-    assert all(same_color(found, MASK_COLOURS[name]) for found, name in zip(colours, MASK_COLOURS, strict=True))
-
-
-def test_an_empty_truth_shows_the_whole_image():
-    given = item()
-    given["label"] = MetaTensor(torch.zeros(1, *SIZE), affine=FILE)
-    axial, coronal = planes(given)
-    assert axial.pictures["image"].shape == (20, 36) and coronal.pictures["image"].shape == (8, 36)
-    draw_sheet("a", {"clean": [axial, coronal]}, {"clean": 0.0})
-
-
 @pytest.fixture
 def batches():
     """Two cases under every condition, the image as bright as the condition's place in the list."""
+    _, item = case("", (2, 5), (2, 5))
     return [
-        [({"id": name, "artifact": c.artifact, "severity": c.severity}, item(float(place)))]
+        [({"id": name, "artifact": c.artifact, "severity": c.severity}, {**item, "image": item["label"] + place})]
         for name in ("a", "b")
         for place, c in enumerate(CONDITIONS)
     ]

@@ -46,13 +46,13 @@ def evaluator(handler, affine=None, channels=1, **settings):
 def drawn(monkeypatch):
     """What is handed to the drawing function."""
     calls = []
-    draw = module.draw_overlay
+    draw = module.draw_case
 
     def record(image, masks, **settings):
         calls.append((image, masks, settings))
         return draw(image, masks, **settings)
 
-    monkeypatch.setattr(module, "draw_overlay", record)
+    monkeypatch.setattr(module, "draw_case", record)
     return calls
 
 
@@ -80,6 +80,18 @@ def test_one_picture_for_each_validation(tmp_path, drawn):
     np.testing.assert_allclose(settings["spacing"], [2, 3, 4])
     assert settings["axcodes"] == "LAS"
     assert settings["title"] == "epoch 3"
+    assert settings["classes"] is None
+
+
+def test_a_stack_shows_its_slices_with_named_classes(tmp_path, monkeypatch):
+    figures = []
+    monkeypatch.setattr(SummaryWriter, "add_figure", lambda self, tag, figure, **settings: figures.append(figure))
+    handler = TensorBoardOverlay(log_dir=str(tmp_path), classes={"myocardium": 1, "left_ventricle": 2})
+    evaluator(handler, affine=torch.diag(torch.tensor([1.0, 1, 8, 1])), channels=2).run(1)
+    titles = [axes.get_title() for axes in figures[0].axes if axes.get_title()]
+    assert titles == [f"slice {number} of 10" for number in range(5, 11)]  # the truth in 5, the prediction in 6 to 10
+    texts = [text.get_text() for text in figures[0].legends[0].get_texts()]
+    assert texts == ["myocardium", "left ventricle", "outline of the truth"]
 
 
 @pytest.mark.parametrize("decollate", [True, False])

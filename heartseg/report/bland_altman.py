@@ -1,0 +1,68 @@
+"""Two measurements of the same patients: their difference against their mean (Bland & Altman, 1986)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from heartseg.report.figures import BLUE, VERMILION
+from heartseg.report.patients import name_of
+
+PANELS = ("lv_ef_percent", "rv_ef_percent", "lv_edv_ml", "lv_mass_g")
+UNSEEN: dict[str, Any] = {"color": BLUE, "marker": "o", "linestyle": "none", "markersize": 5.5}
+SEEN: dict[str, Any] = {**UNSEEN, "markerfacecolor": "none"}
+BIAS: dict[str, Any] = {"color": VERMILION, "linewidth": 1.4}
+LIMIT: dict[str, Any] = {"color": VERMILION, "linewidth": 1.1, "linestyle": "--"}
+
+
+def draw_bland_altman(report: Mapping[str, Any]) -> Figure:
+    """Mask less truth against the mean of both, of some measures, with bias and limits of agreement.
+
+    The lines stand for the patients that the report's means stand for: the unseen ones, where there are any.
+
+    Args:
+        report: content of the ``clinical.json`` of `heartseg.report.ClinicalReport`.
+    """
+    figure = Figure(figsize=(11, 8.5), layout="constrained")
+    for axes, measure in zip(figure.subplots(2, 2).flat, PANELS, strict=True):
+        _panel(axes, report, measure)
+    kinds = {"unseen patient": UNSEEN, "seen in training": SEEN, "bias": BIAS, "limits of agreement": LIMIT}
+    there = {bool(row["seen"]) for row in report["patients"]}
+    left_out = [kind for kind, seen in (("unseen patient", False), ("seen in training", True)) if seen not in there]
+    handles = [Line2D([], [], label=kind, **look) for kind, look in kinds.items() if kind not in left_out]
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False)
+    return figure
+
+
+def _panel(axes: Axes, report: Mapping[str, Any], measure: str) -> None:
+    found = report["agreement"][report["averaged_over"]["which"]][measure]
+    unit, name = found["unit"], name_of(measure)
+    for row in report["patients"]:
+        pred, truth = row[f"{measure}_pred"], row[f"{measure}_truth"]
+        if pred is not None and truth is not None:
+            axes.plot([(pred + truth) / 2], [pred - truth], **(SEEN if row["seen"] else UNSEEN))
+    axes.axhline(0, color="0.8", linewidth=0.8, zorder=0)
+    for key, look in (("bias", BIAS), ("lower", LIMIT), ("upper", LIMIT)):
+        if found[key] is not None:
+            axes.axhline(found[key], zorder=1, **look)
+            axes.annotate(
+                f"{found[key]:+.1f}",
+                (1, found[key]),
+                xycoords=axes.get_yaxis_transform(),
+                xytext=(4, 0),
+                textcoords="offset points",
+                va="center",
+                fontsize=9,
+                color=VERMILION,
+            )
+    axes.set(
+        title=f"{name}, n = {found['n']}",
+        xlabel=f"mean of mask and truth, {unit}",
+        ylabel=f"mask - truth, {unit}",
+    )
+    axes.margins(0.12)
+    axes.grid(alpha=0.25)
