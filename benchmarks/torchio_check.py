@@ -3,8 +3,9 @@
     python benchmarks/torchio_check.py ventricles --data DATA --out check [--split val] [--weights FILE]
 
 The strengths are those of the system that the ventricles replace: noise of standard deviation 0.03, motion of up to
-10 degrees and 5 voxels of 1.5625 mm, a bias field of coefficients up to 0.3, five spikes of intensity 0.8 to 1.2, each on intensities
-brought to 0..1. A stack's slices are acquired one at a time, so each gets an artifact of its own, as a 2D image.
+10 degrees and 5 voxels of 1.5625 mm, a bias field of coefficients up to 0.3, five spikes of intensity 0.8 to 1.2, each
+on intensities brought to 0..1. A stack's slices are acquired one at a time, so each gets an artifact of its own, as a
+2D image.
 `evaluation_results.json` and `.csv` in OUT are those of `heartseg robustness`. `pip install torchio` first.
 """
 

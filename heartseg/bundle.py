@@ -27,8 +27,8 @@ PACKAGE = Path(heartseg.__file__).parent
 HOMES = (PACKAGE / "bundles", PACKAGE.parent / "bundles")
 
 PATHS = ("dataset_dir", "output_dir", "split_file", "weights", "initial_weights")  # ids that hold one
-POSITIVE = ("epochs", "batch_size", "patches_per_case", "slices_per_frame", "val_interval", "batch_windows")
-POSITIVE = (*POSITIVE, "batch_slices", "learning_rate", "accumulation", "cycles", "clipping", "validation_share")
+POSITIVE: tuple[str, ...] = ("epochs", "batch_size", "patches_per_case", "slices_per_frame", "val_interval", "cycles")
+POSITIVE += ("batch_windows", "batch_slices", "learning_rate", "accumulation", "clipping", "validation_share")
 OF_WEIGHTS = ("anatomy", "spacing", "roi_size", "input_size", "neighbours", "slice_axis")  # as trained with
 
 

@@ -20,7 +20,6 @@ from heartseg.errors import InputError
 # Resampling the result back to the scan's grid mixes neighbouring voxels, so the windows over this many
 # voxels around the organ are visited too.
 MARGIN = 2
-LOCATING = 5  # slices of a stack in which the heart is looked for
 
 
 class OrganWindowInferer(Inferer):
@@ -153,9 +152,9 @@ class StackInferer(Inferer):
 
     ``monai.inferers.SliceInferer`` shows a network one slice at a time; here it also sees those beside it, so
     that a slice that was lost in the scanner can be told from them. A network that learned on windows, and whose
-    normalisation takes its statistics from them, errs on whole slices with much chest and air: so it sees some
-    slices whole first, which is enough to find the organ, and then every slice in a window of the size it knows,
-    centred on what was found. Where nothing is found, every slice is seen whole.
+    normalisation takes its statistics from them, errs on whole slices with much chest and air: so it sees the
+    middle slice whole first, which is enough to find the organ (where it is not, all slices), and then every slice
+    in a window of the size it knows, centred on what was found. Where nothing is found, slices are seen whole.
 
     Args:
         neighbours: slices on either side that the network sees, 0 or more; see `neighbouring_slices`.
@@ -205,34 +204,32 @@ class StackInferer(Inferer):
         if self.roi_size is None or centre is None:
             return self._whole_slices(slices, run).movedim(0, -1)
         size = slices.shape[2:]
-        # F.pad names the last axis first.
         pads = [max(r - s, 0) for r, s in zip(self.roi_size, size, strict=True)]
         before = [pad // 2 for pad in pads]
+        # F.pad names the last axis first.
         widths = [w for first, pad in zip(reversed(before), reversed(pads), strict=True) for w in (first, pad - first)]
         padded = F.pad(slices, widths, mode="replicate")
-        window = tuple(
+        rows, columns = (
             slice(start := min(max(round(c + b - r / 2), 0), n - r), start + r)
             for c, b, r, n in zip(centre, before, self.roi_size, padded.shape[2:], strict=True)
         )
-        found = run(padded[(..., *window)])
+        found = run(padded[..., rows, columns])
         logits = found.new_zeros(len(slices), found.shape[1], *padded.shape[2:])
         logits[:, 1:] = -20.0
-        logits[(..., *window)] = found
-        inner = tuple(slice(b, b + s) for b, s in zip(before, size, strict=True))
-        return logits[(..., *inner)].movedim(0, -1)
+        logits[..., rows, columns] = found
+        return logits[..., before[0] : before[0] + size[0], before[1] : before[1] + size[1]].movedim(0, -1)
 
     def _centre(self, slices: torch.Tensor, run: Callable[[torch.Tensor], torch.Tensor]) -> list[float] | None:
-        """Centre of mass, in voxels, of the largest component that is seen in a few slices; None for none."""
-        chosen = torch.linspace(0, len(slices) - 1, min(len(slices), LOCATING + 2)).round().long()
-        chosen = chosen[1:-1] if len(chosen) > 2 else chosen  # the ends may show no heart
-        logits = self._whole_slices(slices[chosen.to(slices.device)], run)
-        foreground = (logits[:, 1:].amax(1) > logits[:, 0]).cpu().numpy()
-        labels, number = ndimage.label(foreground, structure=np.ones((3, 3, 3)))
-        if number == 0:
-            return None
-        sizes = np.bincount(labels.ravel())
-        sizes[0] = 0
-        return list(ndimage.center_of_mass(labels == sizes.argmax())[1:])
+        """Centre of mass, in voxels, of the largest component; None where no slice shows any."""
+        middle = len(slices) // 2
+        for chosen in (slices[middle : middle + 1], slices):
+            logits = self._whole_slices(chosen, run)
+            labels, number = ndimage.label((logits[:, 1:].amax(1) > logits[:, 0]).cpu().numpy(), np.ones((3, 3, 3)))
+            if number:
+                sizes = np.bincount(labels.ravel())
+                sizes[0] = 0
+                return list(ndimage.center_of_mass(labels == sizes.argmax())[1:])
+        return None
 
     def _whole_slices(self, slices: torch.Tensor, run: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
         wide, high = slices.shape[2:]

@@ -315,7 +315,16 @@ def test_a_stack_is_seen_in_a_window_on_the_heart(shape, heart, window):
     assert (logits[0, 1][~inside] == -20).all() and (logits[0, 0][~inside] == 0).all()
     whole, windowed = bright.seen[:-1], bright.seen[-1]
     assert windowed == (shape[-1], 3, 16, 16)
-    assert sum(seen[0] for seen in whole) == min(5, max(shape[-1] - 2, 1) if shape[-1] > 2 else shape[-1])
+    assert whole == [(1, 3, *(-(-size // 16) * 16 for size in shape[:2]))]  # the middle slice
+
+
+def test_a_heart_that_the_middle_slice_does_not_show_is_found():
+    bright.seen = []
+    stack = torch.zeros(1, 1, 64, 48, 7)
+    stack[0, 0, 30:38, 20:28, 5] = 1.0
+    logits = StackInferer(0, roi_size=(16, 16))(stack, bright)
+    assert torch.equal(logits[0, 1, 26:42, 16:32], stack[0, 0, 26:42, 16:32])
+    assert [seen[0] for seen in bright.seen] == [1, 7, 7]
 
 
 def test_a_stack_without_a_heart_is_seen_whole():
@@ -333,7 +342,9 @@ def test_the_window_of_a_stack_equals_the_network_on_it():
     assert torch.allclose(whole[0], expected[..., 4:44, 4:44].movedim(0, -1), atol=1e-6)
 
 
-@pytest.mark.parametrize("wrong", [{"neighbours": -1}, {"neighbours": 1.5}, {"batch_slices": 0}, {"multiple": True}, {"roi_size": [0, 16]}])
+@pytest.mark.parametrize(
+    "wrong", [{"neighbours": -1}, {"neighbours": 1.5}, {"batch_slices": 0}, {"multiple": True}, {"roi_size": [0, 16]}]
+)
 def test_a_stack_inferer_refuses_what_is_no_number_of_slices(wrong):
     with pytest.raises(InputError, match="give a whole number from"):
         StackInferer(**wrong)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 
 from heartseg.data.phantom_chest import paint_bowel, paint_chest
-from heartseg.data.phantom_shapes import Blend, Canvas, Ellipsoid, Tube, rician, rotation, scan
+from heartseg.data.phantom_shapes import Blend, Canvas, Ellipsoid, Shape, Sheared, Tube, rician, rotation, scan
 from heartseg.errors import InputError
 
 __all__ = ["GROUPS", "SIZES", "CinePhantom", "Group", "Patient", "cine_phantom", "draw_patient"]
@@ -155,7 +155,7 @@ class _Beat(NamedTuple):
     base: Array
     cavity: Ellipsoid
     wall: Ellipsoid
-    right: Ellipsoid
+    right: Sheared
 
 
 def _pose(rng: np.random.Generator, patient: Patient) -> _Pose:
@@ -179,8 +179,7 @@ def _stack(rng: np.random.Generator, limits: dict[str, Any], pose: _Pose) -> tup
     slices = max(int(rng.integers(fewest, most + 1)), int(np.ceil(reach / limits["pitch"])) + 1)
     pitch = reach / (slices - 1)
     angle = np.deg2rad(rng.uniform(-25, 25) + 90 * rng.choice([0, 0, 0, 0, 0, 0, 1, -1]))
-    along, right, down = pose.axes.T
-    across = -right  # as radiologists look at it, the right ventricle lies to the left
+    along, across, down = pose.axes.T * np.array([[1], [-1], [1]])  # shown with the right ventricle to the left
     inner = np.eye(4)
     inner[:3, 0] = plane * (np.cos(angle) * across + np.sin(angle) * down)
     inner[:3, 1] = plane * (np.cos(angle) * down - np.sin(angle) * across)
@@ -218,7 +217,7 @@ def _beat(rng: np.random.Generator, patient: Patient, phase: int, pose: _Pose, p
     top = base + (vary(0, 7) + phase * vary(2, 8)) * along
     long = 0.7 * ((end - top) @ along)
 
-    def fit(shape: Callable[[float], Ellipsoid], volume: float, free: Array | bool = True) -> float:
+    def fit(shape: Callable[[float], Shape], volume: float, free: Array | bool = True) -> float:
         def excess(width: float) -> float:
             return voxel * np.count_nonzero((shape(width).distance(points) < 0) & free) - volume
 
@@ -235,15 +234,14 @@ def _beat(rng: np.random.Generator, patient: Patient, phase: int, pose: _Pose, p
 
     thick = fit(wall, wall_ml + cavity_ml)
     outer = radius + thick
+    depth = (end - centre) @ along / (half + 0.6 * thick)
+    tip_off = 0.8 * outer * np.sqrt(1 - depth**2)  # just within the wall, so that the tip leans on it
 
-    def crescent(width: float) -> Ellipsoid:
-        # The wider, the farther out it lies; its tip stays beside the left ventricle.
+    def crescent(width: float) -> Sheared:
         off = 0.15 * outer + 0.6 * width
-        tilt = np.arctan2(off - 0.75 * outer, long)
-        own = np.cos(tilt) * along - np.sin(tilt) * beside, np.cos(tilt) * beside + np.sin(tilt) * along, beneath
-        middle = end - long * np.cos(tilt) * along + off * beside
-        semi = (long, width, 0.4 * width + 0.8 * outer)
-        return Ellipsoid(middle, semi, np.stack(own, 1), 2.2, (top, -along))
+        semi, own = (long, width, 0.4 * width + 0.8 * outer), np.stack([along, beside, beneath], 1)
+        body = Ellipsoid(end - long * along + off * beside, semi, own, 2.2, (top, -along))
+        return Sheared(body, along, (tip_off - off) / long * beside)
 
     width = fit(crescent, right_ml, free=wall(thick).distance(points) >= 0)
     return _Beat(pose.axes, base, cavity(radius), wall(thick), crescent(width))
@@ -272,16 +270,17 @@ def _paint_heart(canvas: Canvas, rng: np.random.Generator, beat: _Beat) -> None:
         Tube([[25, 6, -34], [22, -8, -75], [16, -20, -170]], vary(9, 12)),
     ]
     canvas.paint(Blend([beat.wall, beat.right, *atria], 6), pericardium, grow=vary(4, 7))
-    for chamber in [*atria, *vessels]:
+    others: list[Shape] = [*atria, *vessels]
+    for chamber in others:
         canvas.paint(chamber, 0.6 * muscle, grow=2)
-    for chamber in [*atria, *vessels]:
+    for chamber in others:
         canvas.paint(chamber, vary(0.85, 1.1))
     canvas.paint(beat.right, muscle, grow=3)
     canvas.paint(beat.right, vary(0.82, 0.98), label=1)
-    _trabeculae(canvas, rng, beat.right, muscle, 8)
+    _trabeculae(canvas, rng, beat.right.shape, muscle, 8, beat.right.slide)
     canvas.paint(beat.wall, muscle, label=2)
     canvas.paint(beat.cavity, vary(0.95, 1.05), label=3)
-    _trabeculae(canvas, rng, beat.cavity, muscle, 6)
+    _trabeculae(canvas, rng, beat.cavity, muscle, 6, np.zeros(3))
     half, *semi = np.asarray(beat.cavity.semi)
     for angle in np.deg2rad([vary(100, 140), vary(215, 255)]):  # papillary muscles, away from the septum
         spoke = vary(0.6, 0.8) * (semi[0] * np.cos(angle) * right + semi[1] * np.sin(angle) * down)
@@ -289,11 +288,13 @@ def _paint_heart(canvas: Canvas, rng: np.random.Generator, beat: _Beat) -> None:
         canvas.paint(Tube([start, stop], [vary(2.5, 4), vary(4, 5.5)]), muscle, label=None)
 
 
-def _trabeculae(canvas: Canvas, rng: np.random.Generator, chamber: Ellipsoid, muscle: float, count: int) -> None:
-    """Strands of muscle along a cavity's surface, which its label counts as blood."""
+def _trabeculae(
+    canvas: Canvas, rng: np.random.Generator, chamber: Ellipsoid, muscle: float, count: int, slide: Array
+) -> None:
+    """Strands of muscle along a cavity's surface, which its label counts as blood; ``slide`` as in `Sheared`."""
     semi, axes = np.asarray(chamber.semi), np.asarray(chamber.axes)
     for _ in range(count):
         angle, depth = rng.uniform(0, 2 * np.pi), rng.uniform(0, 0.6)
-        spoke = 0.9 * np.array([0, np.cos(angle), np.sin(angle)])
-        ends = [chamber.centre + axes @ (semi * (spoke + [depth + more, 0, 0])) for more in (0, 0.3)]
+        spoke = 0.9 * axes[:, 1:] @ (semi[1:] * [np.cos(angle), np.sin(angle)])
+        ends = [chamber.centre + spoke + semi[0] * part * (axes[:, 0] + slide) for part in (depth, depth + 0.3)]
         canvas.paint(Tube(ends, rng.uniform(1.2, 2.4)), 1.3 * muscle, label=None)

@@ -115,6 +115,27 @@ class Blend:
         return np.asarray(-scale * np.log(total))
 
 
+@dataclass(frozen=True)
+class Sheared:
+    """An ellipsoid whose layers across the unit vector ``along`` slide by ``slide`` mm for each mm from its centre.
+
+    ``slide`` lies across ``along``, so that areas of the layers, volume and depth stay as they are.
+    """
+
+    shape: Ellipsoid
+    along: Array
+    slide: Array
+
+    def box(self) -> tuple[Array, Array]:
+        low, high = self.shape.box()
+        reach = np.abs(self.slide) * (np.abs(self.along) @ (high - low) / 2)
+        return low - reach, high + reach
+
+    def distance(self, points: Array) -> Array:
+        depth = np.tensordot(self.along.astype(np.float32), points - _column(self.shape.centre), 1)
+        return self.shape.distance(points - _column(self.slide) * depth)
+
+
 def _column(vector: ArrayLike) -> Array:
     return np.asarray(vector, np.float32).reshape(3, 1, 1, 1)
 

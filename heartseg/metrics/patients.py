@@ -38,9 +38,7 @@ def check_ventricles(ventricles: Mapping[str, str], classes: Mapping[str, Any]) 
     Raises InputError for one that is missing, superfluous, or no class.
     """
     if set(ventricles) != set(ROLES):
-        raise InputError(
-            f"{PARTS}: names {', '.join(ventricles) or 'nothing'}; give a class for {', '.join(ROLES)}"
-        )
+        raise InputError(f"{PARTS}: names {', '.join(ventricles) or 'nothing'}; give a class for {', '.join(ROLES)}")
     for role, name in ventricles.items():
         if name not in classes:
             raise InputError(f"{PARTS}: {role}: {name!r} is no class; there are: {', '.join(classes)}")

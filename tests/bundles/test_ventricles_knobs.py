@@ -46,7 +46,10 @@ KNOBS: dict[str, tuple[Any, Callable[[Get], Any]]] = {
     "val_interval": (3, lambda get: handler(get, ValidationHandler).interval),
     "input_size": ([32, 48], lambda get: list(get("train::dataset")[0]["image"].shape[1:])),
     "artifact_probability": (0.75, lambda get: artifacts(get).prob),
-    "artifacts": (["ghosting"], lambda get: [type(one).__name__[4:].lower() for one in artifacts(get).transform.transforms]),
+    "artifacts": (
+        ["ghosting"],
+        lambda get: [type(one).__name__[4:].lower() for one in artifacts(get).transform.transforms],
+    ),
     "slices_per_frame": (6, lambda get: len(get("train::dataset")) / len(get("cases::train"))),
 }
 

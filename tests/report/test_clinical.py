@@ -262,7 +262,5 @@ def test_under_artifacts_the_clean_cases_count(tmp_path):
 
 def test_a_class_that_is_none(tmp_path):
     handler = ClinicalReport(tmp_path, {**VENTRICLES, "left": "ventricle"})
-    with pytest.raises(
-        InputError, match="^parts: left: 'ventricle' is no class; there are: crescent, wall, cavity$"
-    ):
+    with pytest.raises(InputError, match="^parts: left: 'ventricle' is no class; there are: crescent, wall, cavity$"):
         evaluate([CaseMetrics(tmp_path, CLASSES), handler], ONE)
