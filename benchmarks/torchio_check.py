@@ -24,11 +24,26 @@ from heartseg.artifacts import CLEAN, Condition
 from heartseg.bundle import compose, config_files, find_bundle, inside, readable
 from heartseg.data.stacks import stack_axis
 
+
+class MotionInPlane(torchio.RandomMotion):
+    """TorchIO's motion of a slice ``[1, 1, x, y]``: it turns about its first axis and stays within itself.
+
+    TorchIO encodes along the last axis, which so is one of the slice's.
+    """
+
+    def get_params(self, *arguments: Any, **settings: Any) -> Any:
+        """Times, angles about each axis and shifts along each axis of every move."""
+        times, degrees, translation = super().get_params(*arguments, **settings)
+        degrees[:, 1:] = 0
+        translation[:, 0] = 0
+        return times, degrees, translation
+
+
 ARTIFACTS: dict[str, tuple[dict[str, Any], type[torchio.Transform]]] = {
     "noise": ({"mean": 0.0, "std": (0.03, 0.03)}, torchio.RandomNoise),
-    "motion": ({"degrees": 10, "translation": 5 * 1.5625, "num_transforms": 2}, torchio.RandomMotion),
+    "motion": ({"degrees": 10, "translation": 5 * 1.5625, "num_transforms": 2}, MotionInPlane),
     "bias_field": ({"coefficients": 0.3}, torchio.RandomBiasField),
-    "spike": ({"num_spikes": 5, "intensity": (0.8, 1.2)}, torchio.RandomSpike),
+    "spike": ({"num_spikes": (5, 5), "intensity": (0.8, 1.2)}, torchio.RandomSpike),
 }
 
 
@@ -57,9 +72,9 @@ class Peer:
             if through is None:
                 result = self._one(unit, affine)
             else:
-                parts = unit.movedim(1 + through, -1).split(1, dim=-1)
-                within = np.diag([*np.delete(spacing, through), spacing[through], 1.0])
-                result = torch.cat([self._one(part, within) for part in parts], dim=-1).movedim(-1, 1 + through)
+                parts = unit.movedim(1 + through, 1).split(1, dim=1)
+                within = np.diag([spacing[through], *np.delete(spacing, through), 1.0])
+                result = torch.cat([self._one(part, within) for part in parts], dim=1).movedim(1, 1 + through)
         return MetaTensor(result * (high - low) + low, meta=image.meta, applied_operations=image.applied_operations)
 
     def _one(self, part: torch.Tensor, affine: np.ndarray) -> torch.Tensor:
@@ -80,11 +95,15 @@ def main() -> None:
     if arguments.weights:
         paths["weights"] = arguments.weights
     paths = {name: str(Path(path).resolve()) for name, path in paths.items()}
-    config = compose(folder, config_files(folder, "inference", ["robustness"]), {"split": arguments.split}, paths)
+    config = compose(
+        folder,
+        config_files(folder, "inference", ["robustness"]),
+        {"split": arguments.split, "artifacts": list(ARTIFACTS)},
+        paths,
+    )
     conditions = [CLEAN]
     for name, (strengths, kind) in ARTIFACTS.items():
-        numbers = {key: float(np.max(value)) for key, value in strengths.items()}
-        conditions.append(Condition(name, "torchio", numbers, {}, Peer(kind(**strengths))))  # type: ignore[arg-type]
+        conditions.append(Condition(name, "torchio", {}, strengths, Peer(kind(**strengths))))  # type: ignore[arg-type]
     config["conditions"] = conditions
     config.parse(True)
     with inside(folder), readable():

@@ -39,7 +39,7 @@ class Segmenter:
         settings: ids and values that replace the configuration's.
         weights: state dict to use instead of the shipped one.
 
-    A bundle may name its ``ventricles``, classes by the names of `heartseg.metrics.patients.ROLES`, and the
+    A bundle may name, under ``parts``, its classes by the names of `heartseg.metrics.patients.ROLES`, and the
     ``nominal_spacing`` of headers that are made up, see `heartseg.data.nominal.is_nominal`.
 
     Raises InputError for an unknown bundle, overlay or id, and for weights that do not fit.

@@ -21,14 +21,13 @@ from monai.bundle import ConfigParser, ConfigWorkflow
 import heartseg
 from heartseg.data.files import atomic
 from heartseg.errors import InputError, input_error
+from heartseg.settings import check_kind
 
 PACKAGE = Path(heartseg.__file__).parent
 # A wheel keeps the bundles inside the package, a checkout beside it.
 HOMES = (PACKAGE / "bundles", PACKAGE.parent / "bundles")
 
 PATHS = ("dataset_dir", "output_dir", "split_file", "weights", "initial_weights")  # ids that hold one
-POSITIVE: tuple[str, ...] = ("epochs", "batch_size", "patches_per_case", "slices_per_frame", "val_interval", "cycles")
-POSITIVE += ("batch_windows", "batch_slices", "learning_rate", "accumulation", "clipping", "validation_share")
 OF_WEIGHTS = ("anatomy", "spacing", "roi_size", "input_size", "neighbours", "slice_axis")  # as trained with
 
 
@@ -120,7 +119,8 @@ def compose(
         _plain_paths([*(paths or {}).values(), *settings.values()])
         try:
             parser.resolve_macro_and_relative_ids()  # a knob of train.yaml may be a macro for one of inference.yaml
-            _same_kind(parser, settings)
+            for name, value in settings.items():
+                check_kind(name, parser[name], value)
             parser.update({**(paths or {}), **settings})
             parser.parse(True)
         except InputError:
@@ -173,30 +173,6 @@ def _folded(parser: ConfigParser, settings: Mapping[str, Any]) -> dict[str, Any]
             mapping = mapping[key]
         mapping[last] = value
     return folded
-
-
-def _same_kind(parser: ConfigParser, settings: Mapping[str, Any]) -> None:
-    """Refuse a value of another kind than the one it replaces; expressions and nulls are not judged."""
-    for name, value in settings.items():
-        old = parser[name]
-        if old is None or value is None or any(isinstance(item, str) and item[:1] in "$@%" for item in (old, value)):
-            continue
-        number = isinstance(old, int | float) and not isinstance(old, bool)
-        wanted = None
-        if isinstance(old, bool):
-            wanted = None if isinstance(value, bool) else "true or false"
-        elif number and (isinstance(value, bool) or not isinstance(value, int | float)):
-            wanted = "a number"
-        elif isinstance(old, int) and not isinstance(value, int):
-            wanted = "a whole number"
-        elif number and (value < 0 or (value == 0 and name in POSITIVE)):
-            wanted = "a positive number"
-        elif isinstance(old, list) and old and all(isinstance(item, int | float) for item in old):
-            fits = isinstance(value, list) and len(value) == len(old)
-            fits = fits and all(type(item) in (int, float) and item > 0 for item in value)
-            wanted = None if fits else f"a list of {len(old)} positive numbers"
-        if wanted:
-            raise InputError(f"--set {name}: {value!r} is not {wanted}, as in {name}={old}")
 
 
 def _known_ids(parser: ConfigParser, settings: Mapping[str, Any]) -> None:

@@ -48,7 +48,7 @@ def demo(out: Annotated[Path, typer.Option(help="Where the demonstration goes.")
 @app.command()
 def train(
     bundle: Bundle,
-    data: Annotated[Path, typer.Option(help="Data set in Decathlon layout: imagesTr, labelsTr.")],
+    data: Annotated[Path, typer.Option(help="Data set in Decathlon layout (imagesTr, labelsTr) or ACDC's own.")],
     out: Annotated[Path | None, typer.Option(help="Folder of the run; default: a new one in the bundle.")] = None,
     overlay: Overlays = None,
     set_: Settings = None,
@@ -115,7 +115,7 @@ app.command()(gallery)
 
 @app.command()
 def check(
-    data: Annotated[Path, typer.Argument(help="A data set in Decathlon layout, or a folder of scans.")],
+    data: Annotated[Path, typer.Argument(help="A data set in Decathlon layout or ACDC's own, or a folder of scans.")],
     labels: Annotated[str | None, typer.Option(help="Label values that may occur, as in 0,1.")] = None,
     bundle: Annotated[
         str | None, typer.Option(help="Also compare headers with the anatomy, by this bundle's pose network.")

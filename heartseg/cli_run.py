@@ -11,7 +11,7 @@ from heartseg.errors import InputError
 
 # What a command needs is imported when it runs: `heartseg --help` answers at once.
 Bundle = Annotated[str, typer.Argument(help="Name of a bundle, such as left_atrium, or the path of its folder.")]
-Labelled = Annotated[Path, typer.Option(help="Data set in Decathlon layout, with labels.")]
+Labelled = Annotated[Path, typer.Option(help="Data set in Decathlon layout or ACDC's own, with labels.")]
 Split = Annotated[str, typer.Option(help="all, or the train or val part of the fold.")]
 Overlays = Annotated[
     list[str] | None,

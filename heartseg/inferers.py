@@ -20,6 +20,7 @@ from heartseg.errors import InputError
 # Resampling the result back to the scan's grid mixes neighbouring voxels, so the windows over this many
 # voxels around the organ are visited too.
 MARGIN = 2
+ORGAN = 50  # voxels: less in one slice is a speck, and does not say where the organ is
 
 
 class OrganWindowInferer(Inferer):
@@ -158,7 +159,7 @@ class StackInferer(Inferer):
 
     Args:
         neighbours: slices on either side that the network sees, 0 or more; see `neighbouring_slices`.
-        roi_size: the window in voxels, along both axes of a slice; None sees every slice whole.
+        input_size: the window in voxels, along both axes of a slice; None sees every slice whole.
         batch_slices: slices per call of the network.
         multiple: of voxels that the network takes along both axes, the product of its strides. Whole slices are
             repeated outwards to it, and so are slices that are smaller than the window.
@@ -173,7 +174,7 @@ class StackInferer(Inferer):
     def __init__(
         self,
         neighbours: int = 1,
-        roi_size: Sequence[int] | None = None,
+        input_size: Sequence[int] | None = None,
         batch_slices: int = 8,
         multiple: int = 16,
     ) -> None:
@@ -181,10 +182,12 @@ class StackInferer(Inferer):
         self.neighbours = _whole("neighbours", neighbours, 0)
         self.batch_slices = _whole("batch_slices", batch_slices, 1)
         self.multiple = _whole("multiple", multiple, 1)
-        self.roi_size = None if roi_size is None else tuple(_whole("roi_size", size, 1) for size in roi_size)
-        if self.roi_size is not None and any(size % self.multiple for size in self.roi_size):
+        self.input_size = None if input_size is None else tuple(_whole("input_size", size, 1) for size in input_size)
+        least = 2 * self.multiple  # a normalisation over the voxels of its deepest level needs more than one there
+        if any(size % self.multiple or size < least for size in self.input_size or ()):
             raise InputError(
-                f"roi_size: {list(self.roi_size)} are not multiples of {self.multiple}, as the network needs"
+                f"input_size: {list(self.input_size or ())} does not fit the network; "
+                f"give multiples of {self.multiple} from {least} on"
             )
 
     def __call__(
@@ -200,18 +203,18 @@ class StackInferer(Inferer):
         return MetaTensor(logits, meta=inputs.meta) if isinstance(inputs, MetaTensor) else logits
 
     def _one(self, slices: torch.Tensor, run: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
-        centre = None if self.roi_size is None else self._centre(slices, run)
-        if self.roi_size is None or centre is None:
+        centre = None if self.input_size is None else self._centre(slices, run)
+        if self.input_size is None or centre is None:
             return self._whole_slices(slices, run).movedim(0, -1)
         size = slices.shape[2:]
-        pads = [max(r - s, 0) for r, s in zip(self.roi_size, size, strict=True)]
+        pads = [max(r - s, 0) for r, s in zip(self.input_size, size, strict=True)]
         before = [pad // 2 for pad in pads]
         # F.pad names the last axis first.
         widths = [w for first, pad in zip(reversed(before), reversed(pads), strict=True) for w in (first, pad - first)]
         padded = F.pad(slices, widths, mode="replicate")
         rows, columns = (
             slice(start := min(max(round(c + b - r / 2), 0), n - r), start + r)
-            for c, b, r, n in zip(centre, before, self.roi_size, padded.shape[2:], strict=True)
+            for c, b, r, n in zip(centre, before, self.input_size, padded.shape[2:], strict=True)
         )
         found = run(padded[..., rows, columns])
         logits = found.new_zeros(len(slices), found.shape[1], *padded.shape[2:])
@@ -222,19 +225,19 @@ class StackInferer(Inferer):
     def _centre(self, slices: torch.Tensor, run: Callable[[torch.Tensor], torch.Tensor]) -> list[float] | None:
         """Centre of mass, in voxels, of the largest component; None where no slice shows any."""
         middle = len(slices) // 2
-        for chosen in (slices[middle : middle + 1], slices):
+        for chosen, least in ((slices[middle : middle + 1], ORGAN), (slices, 1)):
             logits = self._whole_slices(chosen, run)
             labels, number = ndimage.label((logits[:, 1:].amax(1) > logits[:, 0]).cpu().numpy(), np.ones((3, 3, 3)))
-            if number:
-                sizes = np.bincount(labels.ravel())
-                sizes[0] = 0
+            sizes = np.bincount(labels.ravel())
+            sizes[0] = 0
+            if number and sizes.max() >= least:
                 return list(ndimage.center_of_mass(labels == sizes.argmax())[1:])
         return None
 
     def _whole_slices(self, slices: torch.Tensor, run: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
         wide, high = slices.shape[2:]
-        padded = F.pad(slices, (0, -high % self.multiple, 0, -wide % self.multiple), mode="replicate")
-        return run(padded)[..., :wide, :high]
+        right, below = (max(-size % self.multiple, 2 * self.multiple - size) for size in (wide, high))
+        return run(F.pad(slices, (0, below, 0, right), mode="replicate"))[..., :wide, :high]
 
 
 def _whole(name: str, value: Any, least: int) -> int:

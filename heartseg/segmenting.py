@@ -66,7 +66,7 @@ def segment_scans(
             progress.update(task, description=Path(scan).name)
             try:
                 mask = segmenter(scan, save=True)
-            except (InputError, RuntimeError, MemoryError, OSError) as error:
+            except (ValueError, RuntimeError, MemoryError, OSError) as error:
                 # One scan that MONAI or torch cannot take, or that is too large, does not cost the others.
                 failed += 1
                 if not isinstance(error, InputError):
@@ -94,6 +94,9 @@ def segment_scans(
         there = {name: record for name, record in records.items() if (out / name).is_file()}
         for line in tell_patients(there, segmenter.ventricles, [mask_path(scan, out).name for scan in scans], out):
             console.print(line)
+        for scan in scans:
+            if (name := mask_path(scan, out).name) not in records and (out / name).is_file():
+                console.print(f"{out / name}: its volumes are unknown, so no ejection fraction; --overwrite redoes it")
     skipped = len(scans) - len(todo)
     parts = [f"{len(todo) - failed} segmented"]
     parts += [f"{skipped} skipped since they have a mask (--overwrite redoes them)"] if skipped else []

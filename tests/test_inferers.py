@@ -4,6 +4,7 @@ import pytest
 import torch
 from monai.data import MetaTensor
 from monai.inferers import SliceInferer, SlidingWindowInferer
+from monai.networks.nets import UNet
 from scipy import ndimage
 
 from heartseg.data.stacks import neighbouring_slices
@@ -299,8 +300,8 @@ def bright(slices):
         # the heart's centre is the window's: rows 30 to 37 have their centre at 33.5, so the window is 26 to 41
         ((64, 48, 7), (slice(30, 38), slice(20, 28)), (slice(26, 42), slice(16, 32))),
         ((64, 48, 7), (slice(0, 8), slice(40, 48)), (slice(0, 16), slice(32, 48))),  # at a corner: not beyond it
-        ((20, 10, 4), (slice(2, 6), slice(2, 6)), (slice(0, 16), slice(0, 10))),  # slices narrower than the window
-        ((40, 40, 1), (slice(20, 24), slice(20, 24)), (slice(14, 30), slice(14, 30))),
+        ((20, 10, 4), (slice(2, 10), slice(1, 9)), (slice(0, 16), slice(0, 10))),  # slices narrower than the window
+        ((40, 40, 1), (slice(20, 28), slice(20, 28)), (slice(16, 32), slice(16, 32))),
     ],
 )
 def test_a_stack_is_seen_in_a_window_on_the_heart(shape, heart, window):
@@ -308,48 +309,65 @@ def test_a_stack_is_seen_in_a_window_on_the_heart(shape, heart, window):
     stack = torch.zeros(1, 1, *shape)
     stack[0, 0, *heart] = 1.0
     stack[0, 0, -1, 0] = 1.0  # a speck elsewhere, smaller than the heart
-    logits = StackInferer(1, roi_size=(16, 16))(stack, bright)
+    logits = StackInferer(1, input_size=(16, 16), multiple=8)(stack, bright)
     inside = torch.zeros(shape, dtype=torch.bool)
     inside[window] = True
     assert torch.equal(logits[0, 1][inside], stack[0, 0][inside])
     assert (logits[0, 1][~inside] == -20).all() and (logits[0, 0][~inside] == 0).all()
     whole, windowed = bright.seen[:-1], bright.seen[-1]
     assert windowed == (shape[-1], 3, 16, 16)
-    assert whole == [(1, 3, *(-(-size // 16) * 16 for size in shape[:2]))]  # the middle slice
+    assert whole == [(1, 3, *(max(-(-size // 8) * 8, 16) for size in shape[:2]))]  # the middle slice
 
 
 def test_a_heart_that_the_middle_slice_does_not_show_is_found():
     bright.seen = []
     stack = torch.zeros(1, 1, 64, 48, 7)
     stack[0, 0, 30:38, 20:28, 5] = 1.0
-    logits = StackInferer(0, roi_size=(16, 16))(stack, bright)
+    logits = StackInferer(0, input_size=(16, 16), multiple=8)(stack, bright)
     assert torch.equal(logits[0, 1, 26:42, 16:32], stack[0, 0, 26:42, 16:32])
     assert [seen[0] for seen in bright.seen] == [1, 7, 7]
 
 
+def test_a_speck_in_the_middle_slice_is_no_heart():
+    bright.seen = []
+    stack = torch.zeros(1, 1, 64, 48, 9)
+    stack[0, 0, 30:38, 20:28, :4] = stack[0, 0, 30:38, 20:28, 5:] = 1.0
+    stack[0, 0, 0, 0, 4] = 1.0
+    logits = StackInferer(0, input_size=(16, 16), multiple=8)(stack, bright)
+    assert torch.equal(logits[0, 1, 26:42, 16:32], stack[0, 0, 26:42, 16:32])
+
+
 def test_a_stack_without_a_heart_is_seen_whole():
     bright.seen = []
-    logits = StackInferer(0, roi_size=(16, 16))(torch.zeros(1, 1, 30, 20, 3), bright)
-    assert torch.equal(logits[0, 1], torch.zeros(30, 20, 3)) and bright.seen[-1] == (3, 1, 32, 32)
+    logits = StackInferer(0, input_size=(16, 16), multiple=8)(torch.zeros(1, 1, 30, 20, 3), bright)
+    assert torch.equal(logits[0, 1], torch.zeros(30, 20, 3)) and bright.seen[-1] == (3, 1, 32, 24)
 
 
 def test_the_window_of_a_stack_equals_the_network_on_it():
     network = torch.nn.Conv2d(3, 2, 3, padding=1)
     stack = torch.randn(1, 1, 40, 40, 3, generator=torch.Generator().manual_seed(3))
     with torch.no_grad():
-        whole = StackInferer(1, roi_size=(48, 48))(stack, network)  # larger than the slices: repeated on all sides
+        whole = StackInferer(1, input_size=(48, 48))(stack, network)  # larger than the slices: repeated on all sides
         expected = network(torch.nn.functional.pad(neighbouring_slices(stack[0], 1), (4, 4, 4, 4), mode="replicate"))
     assert torch.allclose(whole[0], expected[..., 4:44, 4:44].movedim(0, -1), atol=1e-6)
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"neighbours": -1}, {"neighbours": 1.5}, {"batch_slices": 0}, {"multiple": True}, {"roi_size": [0, 16]}]
+    "wrong", [{"neighbours": -1}, {"neighbours": 1.5}, {"batch_slices": 0}, {"multiple": True}, {"input_size": [0, 32]}]
 )
 def test_a_stack_inferer_refuses_what_is_no_number_of_slices(wrong):
     with pytest.raises(InputError, match="give a whole number from"):
         StackInferer(**wrong)
 
 
-def test_a_window_that_the_network_cannot_take_is_refused():
-    with pytest.raises(InputError, match=r"roi_size: \[100, 96\] are not multiples of 16"):
-        StackInferer(roi_size=[100, 96])
+@pytest.mark.parametrize("size", [[100, 96], [16, 96]])
+def test_a_window_that_the_network_cannot_take_is_refused(size):
+    with pytest.raises(InputError, match=r"input_size: \[.*, 96\] does not fit .* multiples of 16 from 32"):
+        StackInferer(input_size=size)
+
+
+def test_slices_of_a_few_voxels_are_seen():
+    """Four strides of 2 would leave one voxel of a slice of 16, over which nothing can be normalised."""
+    network = UNet(2, 3, 4, [4, 8, 8, 8, 8], [2] * 4, norm="instance")
+    logits = StackInferer(1, input_size=(32, 32))(torch.randn(1, 1, 8, 5, 2), network)
+    assert logits.shape == (1, 4, 8, 5, 2) and logits.isfinite().all()

@@ -104,6 +104,19 @@ def test_a_call_that_skips_all_says_it_again(
     assert (tmp_path / "out" / "clinical.csv").read_text() == table
 
 
+def test_masks_that_came_from_elsewhere_are_named(
+    bundle: Path, scans: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    segment_scans(bundle, [scans], tmp_path / "out")
+    (tmp_path / "out" / "segmentation.json").unlink()
+    capsys.readouterr()
+    segment_scans(bundle, [scans], tmp_path / "out")
+    lines = told(capsys)
+    assert len(lines) == 2 and all(
+        "its volumes are unknown, so no ejection fraction; --overwrite" in line for line in lines
+    )
+
+
 def test_one_frame_alone_gives_volumes(
     bundle: Path, scans: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -146,7 +159,9 @@ def test_the_phases_are_those_of_info_cfg(bundle: Path, tmp_path: Path, capsys: 
     segment_scans(bundle, scans, tmp_path / "out")
     [line] = told(capsys)
     assert line.startswith("patient001: LV EDV 100.0 mL, ESV 200.0 mL, EF -100.0 %; RV EDV 100.0 mL")
-    assert line.endswith("; myocardium 52 g")
+    assert line.endswith(
+        "; myocardium 52 g (the left ventricle is larger at end-systole: are ED and ES swapped in Info.cfg?)"
+    )
     row = rows(tmp_path / "out")["patient001"]
     assert (row["phases_by"], row["nominal"]) == ("Info.cfg", "no")
 

@@ -61,6 +61,11 @@ def test_malformed_settings_are_refused(setting: str) -> None:
         ("spacing", [2, 2], "a list of 3 positive numbers"),
         ("spacing", [2, 2, 0], "a list of 3 positive numbers"),
         ("roi_size", 64, "a list of 3 positive numbers"),
+        ("patience", 0, "a positive number"),
+        ("overlap", 1.5, "a share from 0 to 1"),
+        ("affine_probability", 1.5, "a share from 0 to 1"),
+        ("spacing", None, "a value"),
+        ("epochs", None, "a value"),
     ],
 )
 def test_a_value_of_another_kind_is_refused(name: str, value: object, wanted: str) -> None:

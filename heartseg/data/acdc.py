@@ -116,6 +116,12 @@ def phase_of(path: str | os.PathLike[str]) -> str | None:
     return info.phases.get(int(match["number"]))
 
 
+def is_truth(path: str | os.PathLike[str]) -> bool:
+    """Whether a file is, by its name, the truth of a frame: ``patient001_frame01_gt.nii.gz``."""
+    match = FRAME.fullmatch(Path(path).name)
+    return match is not None and match["truth"] is not None
+
+
 def _patients(folder: Path) -> list[Path]:
     return [path for path in _entries(folder) if _is_patient(path)] if folder.is_dir() else []
 

@@ -49,7 +49,7 @@ def write_phantoms(
     headers. ``size``: "full" scans (1 to 8 million voxels) or "small" ones (about 75^3 voxels of 2 to 2.6 mm)
     for quick runs.
 
-    Kind "cine" gives ACDC's own layout: ``cases`` patients, each a folder patient001/ and so on with two labelled
+    Kind "cine" gives ACDC's own layout: ``cases`` patients, each a folder phantom001/ and so on with two labelled
     short-axis stacks, the first frame (end-diastole) and the one that Info.cfg names as end-systole; labels 1
     right ventricle, 2 myocardium, 3 left ventricle. The five groups of ACDC take turns. ``size``: "full" stacks
     (7 to 12 slices of 200 to 256 voxels a side) or "small" ones (5 to 7 slices of 72 to 96).
@@ -134,7 +134,7 @@ def _write_cines(out: Path, cases: int, seed: int, size: str) -> None:
     for index, group in zip(range(1, cases + 1), cycle(GROUPS), strict=False):
         rng = np.random.default_rng([seed, index])
         patient = draw_patient(rng, group)
-        name = f"patient{index:0{width}d}"
+        name = f"phantom{index:0{width}d}"  # not patient001: weights may know a patient of this name
         numbers = (1, patient.end_systole)
         files = [out / name / f"{name}_frame{frame:02d}{end}.nii.gz" for frame in numbers for end in ("", "_gt")]
         if not all(path.exists() for path in files):

@@ -235,7 +235,7 @@ def _beat(rng: np.random.Generator, patient: Patient, phase: int, pose: _Pose, p
     thick = fit(wall, wall_ml + cavity_ml)
     outer = radius + thick
     depth = (end - centre) @ along / (half + 0.6 * thick)
-    tip_off = 0.8 * outer * np.sqrt(1 - depth**2)  # just within the wall, so that the tip leans on it
+    tip_off = 1.1 * outer * np.sqrt(1 - depth**2)  # on the left one's surface, so that no slice parts them
 
     def crescent(width: float) -> Sheared:
         off = 0.15 * outer + 0.6 * width

@@ -16,6 +16,7 @@ from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapTransform
 
+from heartseg.data.acdc import is_truth
 from heartseg.data.cases import find_cases
 from heartseg.data.files import atomic
 from heartseg.data.nifti import check_grid, check_same_grid, check_spacing, check_voxels, count_labels, read_nifti
@@ -164,6 +165,8 @@ def list_scans(
         if entry.is_dir():
             tests = (entry / "imagesTs").is_dir()
             scans += [case["image"] for case in find_cases(entry, labelled=False if tests else None)]
+        elif is_truth(entry):
+            raise InputError(f"{entry}: is a label map by its name, not a scan; leave it out")
         else:
             scans.append(str(entry))
     targets: dict[Path, str] = {}

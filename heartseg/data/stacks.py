@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from monai.transforms import InvertibleTransform, MapTransform, Orientation
 
 from heartseg.errors import InputError
 
+logger = logging.getLogger("heartseg")
 NEAR = 0.8  # axes within a fifth of the largest spacing are equally thick
 APART = 2.5  # slices so many times thicker than their voxels are wide were acquired one at a time
 
@@ -47,23 +49,23 @@ class SliceAxisLastd(MapTransform, InvertibleTransform):
 
     def __init__(self, keys: KeysCollection, slice_axis: int | None = None, allow_missing_keys: bool = False) -> None:
         super().__init__(keys, allow_missing_keys)
-        if slice_axis is not None and (isinstance(slice_axis, bool) or slice_axis not in (0, 1, 2)):
+        if slice_axis is not None and (type(slice_axis) is not int or slice_axis not in (0, 1, 2)):
             raise InputError(f"slice_axis: {slice_axis!r} is none; give 0, 1 or 2, or null to find it by the spacing")
         self.slice_axis = slice_axis
-        self.turn = Orientation(axcodes="RAS", labels=None)
+        # One for each place of the slice axis, never changed: the threads that fill a cache share this transform.
+        self.turns = {codes: Orientation(axcodes=codes, labels=None) for codes in ("RAS", "RSA", "ASR")}
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         d = dict(data)
         for key in self.key_iterator(d):
-            # The codes are of this image alone; what undoes them is noted in the image.
-            self.turn.axcodes = stack_codes(d[key], self.slice_axis)
-            d[key] = self.turn(d[key])
+            d[key] = self.turns[stack_codes(d[key], self.slice_axis)](d[key])
         return d
 
     def inverse(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         d = dict(data)
         for key in self.key_iterator(d):
-            d[key] = self.turn.inverse(d[key])
+            codes = "".join(nib.orientations.aff2axcodes(d[key].affine.numpy(force=True)))
+            d[key] = self.turns[codes].inverse(d[key])
         return d
 
 
@@ -71,7 +73,12 @@ def stack_codes(image: MetaTensor, axis: int | None = None) -> str:
     """Axis codes, such as ``RAS`` or ``RSA``, of a stack ``[C, x, y, z]`` with its slice axis last."""
     affine = image.affine.numpy(force=True)
     if axis is None:
-        axis = slice_axis(nib.affines.voxel_sizes(affine).tolist())
+        spacing = nib.affines.voxel_sizes(affine).tolist()
+        axis = slice_axis(spacing)
+        if stack_axis(spacing) is None:
+            name = image.meta.get("filename_or_obj", "image")
+            sizes = " x ".join(f"{size:.3g}" for size in spacing)
+            logger.warning(f"{name}: {sizes} mm do not tell slices; axis {axis} is taken as through them (slice_axis)")
     # Codes of each voxel axis, without its direction: a slice axis that points to the left is R here.
     own = nib.orientations.io_orientation(affine)[:, 0].astype(int)
     through = int(own[axis])

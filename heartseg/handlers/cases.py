@@ -85,14 +85,15 @@ class CaseMetrics:
     def _start(self, engine: Engine) -> None:
         self.cases = []
         trained = read_cases_of(self.weights).get("train") if self.weights else ()
-        self.seen = None if trained is None else set(trained)
+        self.seen = None if trained is None else set(map(patient_of, trained))
 
     def _collect(self, engine: Engine) -> None:
         for entry, item in decollated(engine):
             pred, truth = item["pred"], item["label"]
             spacing = tuple(round(float(s), 6) for s in truth.pixdim)
             result = case_metrics(_map(pred), _map(truth), spacing, self.classes, self.tolerance)
-            seen = None if self.seen is None else entry["id"] in self.seen
+            # Any frame of a patient is seen where one was, whatever the copy of the data set calls it.
+            seen = None if self.seen is None else entry.get("patient", patient_of(entry["id"])) in self.seen
             self.collect(entry, {"id": entry["id"], "seen": seen, **self._about(entry, truth), **result})
 
     def _about(self, entry: Mapping[str, Any], truth: MetaTensor) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from heartseg.data.layout import case_id, patient_of
 from heartseg.handlers.tables import write_table
-from heartseg.metrics.patients import CHAMBERS, MEASURES, OF_ONE_FRAME, Frame, patient_rows
+from heartseg.metrics.patients import CHAMBERS, MEASURES, OF_ONE_FRAME, TOLD, Frame, patient_rows
 
 CLINICAL = "clinical.csv"
 UNITS = {"ml": "mL", "percent": "%", "g": "g"}
@@ -85,7 +85,9 @@ def in_lines(rows: Iterable[Mapping[str, Any]]) -> list[str]:
             for chamber in CHAMBERS
         ]
         parts.append(f"myocardium {row['lv_mass_g']:.0f} g{' (nominal spacing)' if row['nominal'] else ''}")
-        lines.append(f"{row['patient']}: {'; '.join(parts)}")
+        swapped = row["phases_by"] == TOLD and row["lv_esv_ml"] > row["lv_edv_ml"]
+        doubt = f" (the left ventricle is larger at end-systole: are ED and ES swapped in {TOLD}?)" if swapped else ""
+        lines.append(f"{row['patient']}: {'; '.join(parts)}{doubt}")
     if without:
         more = f" and {len(without) - SHOWN} more" if len(without) > SHOWN else ""
         example = "patient001_frame01 and patient001_frame12"

@@ -15,7 +15,7 @@ from heartseg.metrics.clinical import MYOCARDIAL_DENSITY
 BUNDLE = find_bundle("ventricles")
 CLASSES = {"right_ventricle": 1, "myocardium": 2, "left_ventricle": 3}
 # Of the four patients, by seed 42, fold 0 of 4.
-UNSEEN, SEEN = ["patient002"], ["patient001", "patient003", "patient004"]
+UNSEEN, SEEN = ["phantom002"], ["phantom001", "phantom003", "phantom004"]
 # Of the weights that the tests train.
 SETTINGS = {"spacing": [4, 4], "input_size": [48, 48]}
 GRID = [word for name, value in SETTINGS.items() for word in ("--set", f"{name}={value}")]
@@ -162,18 +162,18 @@ def segment(learned_cines, heartseg):
 
 
 def test_a_patient_by_every_door(cines, learned_cines, evaluated, segment, python, tmp_path):
-    patient, out = cines / "patient003", tmp_path / "cli"
+    patient, out = cines / "phantom003", tmp_path / "cli"
     said = segment(patient, "--out", out)
     ends = [out / path.name for path in frames(patient)]
     expected = ["clinical.csv", *(path.name for path in ends), "segmentation.json"]
     assert sorted(path.name for path in out.iterdir()) == expected
     diastole, systole = map(millilitres, ends)
-    (line,) = [line for line in said.splitlines() if line.startswith("patient003: ")]
+    (line,) = [line for line in said.splitlines() if line.startswith("phantom003: ")]
     for chamber, label in (("LV", "left_ventricle"), ("RV", "right_ventricle")):
         edv, esv = diastole[label], systole[label]
         assert f"{chamber} EDV {edv:.1f} mL, ESV {esv:.1f} mL, EF {100 * (1 - esv / edv):.1f} %; " in line
     assert line.endswith(f"; myocardium {MYOCARDIAL_DENSITY * diastole['myocardium']:.0f} g")
-    row, judged = (table(folder / "clinical.csv")["patient003"] for folder in (out, evaluated))
+    row, judged = (table(folder / "clinical.csv")["phantom003"] for folder in (out, evaluated))
     assert (row["ed"], row["es"]) == tuple(path.name.removesuffix(".nii.gz") for path in ends)
     assert (row["phases_by"], row["nominal"]) == ("Info.cfg", "no")
     for measure in ("lv_ef_percent", "rv_ef_percent", "lv_mass_g"):
@@ -190,13 +190,13 @@ def test_a_patient_by_every_door(cines, learned_cines, evaluated, segment, pytho
 
 
 def test_one_frame_alone_has_volumes_and_a_made_up_header_says_so(cines, segment, tmp_path):
-    path = tmp_path / "patient009_frame01.nii.gz"
-    nib.save(nib.Nifti1Image(voxels(frames(cines / "patient001")[0]), np.diag([1.5625, 1.5625, 10.0, 1.0])), path)
+    path = tmp_path / "phantom009_frame01.nii.gz"
+    nib.save(nib.Nifti1Image(voxels(frames(cines / "phantom001")[0]), np.diag([1.5625, 1.5625, 10.0, 1.0])), path)
     first, second, *_ = segment(path, "--out", tmp_path / "out").splitlines()
     found = millilitres(tmp_path / "out" / path.name)
     assert first.startswith(f"{tmp_path / 'out' / path.name}: right_ventricle {found['right_ventricle']:.1f} mL")
     assert "(nominal spacing)" in first
-    assert second.startswith("patient009: no ejection fraction without both end-diastole and end-systole")
-    row = table(tmp_path / "out" / "clinical.csv")["patient009"]
+    assert second.startswith("phantom009: no ejection fraction without both end-diastole and end-systole")
+    row = table(tmp_path / "out" / "clinical.csv")["phantom009"]
     assert (row["frames"], row["lv_ef_percent"], row["nominal"]) == ("1", "", "yes")
     assert float(row["myocardium_ml"]) == pytest.approx(found["myocardium"], abs=2e-3)

@@ -14,8 +14,9 @@ from monai.utils import set_determinism
 Get = Callable[[str], Any]
 Sample = dict[str, torch.Tensor]
 DEPTH = 5  # slices of the stacks that are made here
-# Without what changes intensities.
-PLAIN = {"intensity": 0.0, "noise": 0.0, "artifact_probability": 0.0}
+SIZE = 2.0  # mm of a voxel within them
+# Without what changes intensities; the stacks stay on their own grid.
+PLAIN = {"intensity": 0.0, "noise": 0.0, "artifact_probability": 0.0, "spacing": [SIZE, SIZE]}
 
 
 @pytest.fixture(autouse=True)
@@ -25,9 +26,9 @@ def seeded() -> Iterator[None]:
     set_determinism(None)
 
 
-def stack(values: torch.Tensor, spacing: float = 1.5625) -> MetaTensor:
+def stack(values: torch.Tensor) -> MetaTensor:
     """Slices ``[x, y, z]`` that are 10 mm thick."""
-    return MetaTensor(values, affine=torch.diag(torch.tensor([spacing, spacing, 10, 1], dtype=torch.float64)))
+    return MetaTensor(values, affine=torch.diag(torch.tensor([SIZE, SIZE, 10, 1], dtype=torch.float64)))
 
 
 def numbered(depth: int = DEPTH, shape: tuple[int, int] = (50, 42)) -> dict[str, MetaTensor]:

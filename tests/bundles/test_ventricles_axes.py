@@ -48,7 +48,7 @@ def small(learned_cines: Path) -> Segmenter:
 
 @pytest.fixture(scope="module")
 def frame(cines: Path) -> Any:
-    return nib.load(cines / "patient001" / "patient001_frame01.nii.gz")
+    return nib.load(cines / "phantom001" / "phantom001_frame01.nii.gz")
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +102,7 @@ def test_the_axis_through_the_slices_may_be_named(small: Segmenter, frame: Any, 
 def test_a_real_frame_is_found_in_any_order(real_data: Path) -> None:
     if not WEIGHTS.is_file():
         pytest.skip(f"no shipped weights: {WEIGHTS.name} is not in the bundle's models/")
-    scan, label = (real_data / "ACDC" / part / "patient003_frame01.nii.gz" for part in ("imagesTr", "labelsTr"))
+    scan, label = (real_data / "ACDC" / part / "phantom003_frame01.nii.gz" for part in ("imagesTr", "labelsTr"))
     if not scan.is_file():
         pytest.skip(f"no {scan.name} in the real scans")
     segmenter, image = Segmenter("ventricles"), nib.load(scan)

@@ -43,7 +43,7 @@ def test_two_artifacts_at_one_severity(cines: Path, learned_cines: Path, heartse
 def test_a_lost_slice_is_a_lost_channel_of_those_beside_it() -> None:
     """Through the bundle's own geometry, normalisation and inferer, with a network that keeps what it sees."""
     bundle = find_bundle("ventricles")
-    config = compose(bundle, config_files(bundle, "inference"), {}, {"bundle_root": str(bundle)})
+    config = compose(bundle, config_files(bundle, "inference"), {"spacing": [2, 2]}, {"bundle_root": str(bundle)})
     with inside(bundle):
         parts = [config.get_parsed_content(name) for name in ("geometry", "normalisation", "inferer")]
     geometry, normalisation, inferer = parts
@@ -54,7 +54,7 @@ def test_a_lost_slice_is_a_lost_channel_of_those_beside_it() -> None:
         return torch.zeros(len(slices), 4, *slices.shape[2:])  # nothing found: every slice is seen whole, at last
 
     voxels = torch.rand(7, 48, 32, generator=torch.Generator().manual_seed(0)) + 1
-    affine = torch.tensor([[0, 1.5625, 0, 0], [0, 0, 1.5625, 0], [10, 0, 0, 0], [0, 0, 0, 1]], dtype=torch.float64)
+    affine = torch.tensor([[0, 2, 0, 0], [0, 0, 2, 0], [10, 0, 0, 0], [0, 0, 0, 1]], dtype=torch.float64)
     image = geometry({"image": MetaTensor(voxels, affine=affine)})["image"]
     assert image.shape == (1, 48, 32, 7)  # the slices come last
     lost = normalisation({"image": slice_dropout(image, [3])})["image"]

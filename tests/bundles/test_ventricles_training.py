@@ -15,7 +15,7 @@ from heartseg.networks import load_weights
 
 BUNDLE = find_bundle("ventricles")
 # Of the four patients, by seed 42, fold 0 of 4.
-UNSEEN, SEEN = ["patient002"], ["patient001", "patient003", "patient004"]
+UNSEEN, SEEN = ["phantom002"], ["phantom001", "phantom003", "phantom004"]
 GRID = ["--set", "spacing=[4, 4]", "--set", "input_size=[48, 48]"]  # of the weights that the tests train
 QUICK = ["--overlay", "quick", "--set", "spacing=[6, 6]", "--set", "input_size=[32, 32]"]
 
@@ -72,7 +72,7 @@ def test_weights_load_bare_and_wrapped(learned_cines, tmp_path):
 
 def test_a_seed_gives_the_same_weights_to_the_bit_and_another_seed_others(cines, heartseg, tmp_path):
     (tmp_path / "split.json").write_text(
-        '{"train": ["patient001_frame01", "patient003_frame01"], "val": ["patient002_frame01"]}'
+        '{"train": ["phantom001_frame01", "phantom003_frame01"], "val": ["phantom002_frame01"]}'
     )
     settings = ["--set", f"split_file={tmp_path / 'split.json'}", "--set", "slices_per_frame=4"]
     settings += ["--set", "artifact_probability=1.0"]
@@ -107,7 +107,7 @@ def test_the_attention_network_trains_and_needs_its_overlay_again(cines, heartse
     assert strict(run / "run_summary.json")["parameters"] == parameters
     assert [row["epoch"] for row in strict(run / "training_metrics.json")] == [1]
 
-    frame = cines / "patient001" / "patient001_frame01.nii.gz"
+    frame = cines / "phantom001" / "phantom001_frame01.nii.gz"
     line = refused(heartseg("segment", "ventricles", frame, "--run", run, "--out", tmp_path / "wrong"))
     layer = next(iter(network().state_dict()))
     assert line.startswith(f"{run / 'model.pt'}: weights of another network: ") and layer in line
@@ -119,7 +119,7 @@ def test_the_attention_network_trains_and_needs_its_overlay_again(cines, heartse
 
 @pytest.mark.parametrize("door", ["segment", "evaluate", "train"])
 def test_unet_weights_do_not_fit_the_attention_network(door, learned_cines, cines, heartseg, tmp_path):
-    data = [cines / "patient001"] if door == "segment" else ["--data", cines]
+    data = [cines / "phantom001"] if door == "segment" else ["--data", cines]
     weights = ["--weights", learned_cines / "model.pt", "--overlay", "attention", *GRID]
     line = refused(heartseg(door, "ventricles", *data, *weights, "--out", tmp_path / "out"))
     own, given = network("attention").state_dict(), network().state_dict()

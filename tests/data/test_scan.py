@@ -227,3 +227,10 @@ def test_scans_that_have_a_mask_are_skipped_and_counted(folder, tmp_path, caplog
         "2 of 2 scans have a mask already and are skipped",
     ]
     assert len(list_scans(folder / "loose")) == 2  # without skip_done nothing is left out
+
+
+def test_a_truth_is_no_scan(tmp_path):
+    path = tmp_path / "patient001_frame01_gt.nii.gz"
+    path.touch()
+    with pytest.raises(InputError, match="patient001_frame01_gt.nii.gz: is a label map by its name, not a scan"):
+        list_scans([path])

@@ -4,7 +4,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
-from monai.data import MetaTensor
+from monai.data import CacheDataset, MetaTensor
 from monai.transforms import Compose, Invertd
 
 from heartseg.data.stacks import SliceAxisLastd, neighbouring_slices, slice_axis, stack_axis, stack_codes
@@ -73,7 +73,7 @@ def test_the_axis_may_be_named():
     image = stack()
     assert stack_codes(image, 0) == "ASR"
     assert SliceAxisLastd("image", slice_axis=0)({"image": image})["image"].shape == (1, 5, 3, 4)
-    for wrong in (3, -1, 1.5, "z", True):
+    for wrong in (3, -1, 1.5, 2.0, "z", True):
         with pytest.raises(InputError, match="slice_axis: .* is none; give 0, 1 or 2"):
             SliceAxisLastd("image", slice_axis=wrong)
 
@@ -90,3 +90,18 @@ def test_neighbouring_slices():
     assert channels[:, :, 0, 0].tolist() == [[0, 0, 1], [0, 1, 2], [1, 2, 2]]  # the ends are repeated
     assert neighbouring_slices(image, 0)[:, :, 1, 1].tolist() == [[0], [1], [2]]
     assert neighbouring_slices(image[..., :1], 2)[:, :, 0, 0].tolist() == [[0] * 5]
+
+
+def test_an_axis_that_is_guessed_is_named(caplog):
+    SliceAxisLastd("image")({"image": stack()})
+    assert caplog.text == ""
+    SliceAxisLastd("image")({"image": stack(spacing=(1.5, 1.5, 1.0))})
+    assert "1.5 x 1.5 x 1 mm do not tell slices; axis 1 is taken as through them (slice_axis)" in caplog.text
+
+
+def test_threads_that_fill_a_cache_do_not_disturb_each_other():
+    data = [{"image": stack(codes)} for codes in ("RAS", "SAR", "IRA", "ASR")] * 25
+    across = {"image": MetaTensor(stack().as_tensor(), affine=torch.diag(torch.tensor([9.0, 1.5, 1.4, 1.0])))}
+    cache = CacheDataset(data + [across] * 100, SliceAxisLastd("image"), num_workers=2, progress=False)
+    shapes = [tuple(item["image"].shape) for item in cache]
+    assert shapes == [(1, 4, 5, 3)] * 100 + [(1, 5, 3, 4)] * 100

@@ -1,0 +1,45 @@
+"""What a person may set: a value of the kind that it replaces, and one that can be."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from heartseg.errors import InputError
+
+POSITIVE = {
+    *("epochs", "batch_size", "accumulation", "patches_per_case", "slices_per_frame", "learning_rate", "clipping"),
+    *("cycles", "val_interval", "patience", "prefetch", "batch_windows", "batch_slices", "validation_share"),
+}
+SHARES = {"label_smoothing", "foreground_share", "validation_share", "averaged_share", "cache_rate", "overlap"}
+PROBABILITY = "_probability"  # how the names of probabilities end
+NULLABLE = {"nominal_spacing"}  # beside ids that are null in the YAML
+
+
+def check_kind(name: str, old: Any, value: Any) -> None:
+    """Refuse a value of another kind than the one it replaces; expressions are not judged.
+
+    Raises InputError, a line that names the id and shows a value that would do.
+    """
+    if old is None or any(isinstance(item, str) and item[:1] in "$@%" for item in (old, value)):
+        return
+    number = isinstance(old, int | float) and not isinstance(old, bool)
+    numbers = isinstance(old, list) and bool(old) and all(isinstance(item, int | float) for item in old)
+    wanted = None
+    if value is None:
+        wanted = "a value" if (number or numbers) and name not in NULLABLE else None
+    elif isinstance(old, bool):
+        wanted = None if isinstance(value, bool) else "true or false"
+    elif number and (isinstance(value, bool) or not isinstance(value, int | float)):
+        wanted = "a number"
+    elif isinstance(old, int) and not isinstance(value, int):
+        wanted = "a whole number"
+    elif number and (value < 0 or (value == 0 and name in POSITIVE)):
+        wanted = "a positive number"
+    elif number and value > 1 and (name in SHARES or name.endswith(PROBABILITY)):
+        wanted = "a share from 0 to 1"
+    elif numbers:
+        fits = isinstance(value, list) and len(value) == len(old)
+        fits = fits and all(type(item) in (int, float) and item > 0 for item in value)
+        wanted = None if fits else f"a list of {len(old)} positive numbers"
+    if wanted:
+        raise InputError(f"--set {name}: {value!r} is not {wanted}, as in {name}={old}")
