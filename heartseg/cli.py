@@ -154,7 +154,9 @@ def check(
 @app.command()
 def phantom(
     out: Annotated[Path, typer.Argument(help="Folder for the data set.")],
-    kind: Annotated[str, typer.Option(help="What to draw: atrium.")] = "atrium",
+    kind: Annotated[
+        str, typer.Option(help="What to draw: atrium, or cine (both frames of each patient, in ACDC's layout).")
+    ] = "atrium",
     cases: Annotated[int, typer.Option(help="Labelled cases; a quarter more come without label.")] = 8,
     seed: Annotated[int, typer.Option(help="The same seed draws the same phantoms.")] = 0,
     size: Annotated[str, typer.Option(help="full, or small for quick trials.")] = "full",

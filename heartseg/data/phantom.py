@@ -172,5 +172,5 @@ def _save(path: Path, voxels: NDArray[Any], affine: NDArray[Any]) -> None:
 
 KINDS: dict[str, Kind] = {
     "atrium": Kind(_write_atria, tuple(ATRIUM_SIZES), revision=1),
-    "cine": Kind(_write_cines, tuple(CINE_SIZES), revision=1),
+    "cine": Kind(_write_cines, tuple(CINE_SIZES), revision=2),
 }

@@ -108,7 +108,7 @@ def test_a_row_for_each_patient(cines, evaluated):
                 edv, esv = diastole[label], systole[label]
                 assert float(row[f"{chamber}_edv_ml_{side}"]) == pytest.approx(edv, abs=2e-3)
                 assert float(row[f"{chamber}_esv_ml_{side}"]) == pytest.approx(esv, abs=2e-3)
-                assert float(row[f"{chamber}_ef_percent_{side}"]) == pytest.approx(100 * (1 - esv / edv), abs=2e-3)
+                assert float(row[f"{chamber}_ef_percent_{side}"]) == pytest.approx(100 * (1 - esv / edv), abs=1e-2)
             mass = MYOCARDIAL_DENSITY * diastole["myocardium"]
             assert float(row[f"lv_mass_g_{side}"]) == pytest.approx(mass, abs=3e-3)
         assert (row["phases_by"], row["nominal"], row["seen"]) == ("Info.cfg", "no", "yes" if name in SEEN else "no")
@@ -127,7 +127,7 @@ def test_the_same_frames_in_decathlon_layout(cines, learned_cines, evaluated, he
     data, out = tmp_path / "data", tmp_path / "out"
     for part in ("imagesTr", "labelsTr"):
         (data / part).mkdir(parents=True)
-    for frame in (path for patient in cines.glob("patient*") for path in frames(patient)):
+    for frame in (path for patient in cines.glob("phantom0*") for path in frames(patient)):
         shutil.copy(frame, data / "imagesTr" / frame.name)
         shutil.copy(truth(frame), data / "labelsTr" / frame.name)
     words = ["--data", data, "--weights", learned_cines / "model.pt", *GRID, "--out", out]

@@ -98,6 +98,15 @@ def test_a_stack_may_keep_its_direction(parts: Callable[..., Get]) -> None:
     assert all(before <= middle <= after for before, middle, after in shown)
 
 
+def test_a_quarter_turn_of_an_oblong_window(parts: Callable[..., Get]) -> None:
+    """It reaches beyond slices that are as narrow as the window: the edge goes on there."""
+    get = parts(**PLAIN, input_size=[48, 32], affine_probability=0.0, rotate90_probability=1.0)
+    levels, drawn = draw(get, numbered(shape=(50, 34)), 20)
+    for (_, middle, _), sample in zip(middles(levels, drawn), drawn, strict=True):
+        assert sample["image"].shape == (3, 48, 32)
+        assert sample["label"].unique().tolist() == [1 + middle % 3]
+
+
 @pytest.mark.parametrize("depth", [1, 2])
 def test_a_stack_of_few_slices(depth: int, parts: Callable[..., Get]) -> None:
     case = numbered(depth)

@@ -67,6 +67,12 @@ def test_a_knob_stands_on_top_and_acts(knob: str, changed: Get) -> None:
     assert look(changed) == value
 
 
+def test_the_knobs_that_others_test_stand_on_top_too() -> None:
+    """What the house asks of every training, and what is seen below or in a run."""
+    house = {"dataset_dir", "output_dir", "fold", "seed", "amp"}
+    assert house | {"channels_last", "cudnn_benchmark", "split_file", "initial_weights"} <= set(ids(TRAIN))
+
+
 def test_a_batch_has_the_size_and_the_slices_that_were_asked_for(changed: Get) -> None:
     """Through a worker, as a run does it."""
     batch = next(iter(changed("train::dataloader")))

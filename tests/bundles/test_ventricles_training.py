@@ -62,12 +62,22 @@ def test_weights_load_bare_and_wrapped(learned_cines, tmp_path):
     state = state.get("model", state)
     torch.save(state, tmp_path / "bare.pt")
     torch.save({"model": state}, tmp_path / "wrapped.pt")
-    paths = [tmp_path / "bare.pt", tmp_path / "wrapped.pt", learned_cines / "model.pt", learned_cines / "final.pt"]
+    paths = [tmp_path / "bare.pt", tmp_path / "wrapped.pt", learned_cines / "model.pt"]
     slices = torch.randn(1, 3, 32, 48, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         first, *others = (load_weights(network(), path)(slices) for path in paths)
     assert first.shape == (1, 4, 32, 48)
-    assert all(torch.equal(first, other) for other in others)  # final.pt too: the last validation was the best
+    assert all(torch.equal(first, other) for other in others)
+
+
+def test_the_last_weights_are_the_averaged_ones(learned_cines):
+    """Whichever validation was the best."""
+    final, last = (torch.load(learned_cines / name, weights_only=True) for name in ("final.pt", "checkpoint.pt"))
+    final = final.get("model", final)
+    assert final.keys() == last["ema"].keys()
+    assert all(torch.equal(final[name], last["ema"][name]) for name in final)
+    assert not all(torch.equal(final[name], last["network"][name]) for name in final)
+    load_weights(network(), learned_cines / "final.pt")
 
 
 def test_a_seed_gives_the_same_weights_to_the_bit_and_another_seed_others(cines, heartseg, tmp_path):
