@@ -19,7 +19,7 @@ from heartseg.errors import InputError
 
 INFO = "Info.cfg"
 TRUTH = "_gt"
-PHASES = ("ED", "ES")
+PHASES = ("ED", "ES")  # end-diastole, end-systole
 FRAME = re.compile(rf"[^.].*_frame(?P<number>\d+)(?P<truth>{TRUTH})?\.nii(\.gz)?")
 
 

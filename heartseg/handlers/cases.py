@@ -11,6 +11,7 @@ import torch
 from ignite.engine import Engine, Events
 from monai.data import MetaTensor
 
+from heartseg.data.acdc import PHASES
 from heartseg.data.files import provenance, read_cases_of, write_json
 from heartseg.data.layout import patient_of
 from heartseg.data.nominal import is_nominal
@@ -18,7 +19,7 @@ from heartseg.errors import InputError
 from heartseg.handlers.summary import memory, peak_memory
 from heartseg.handlers.tables import VOLUMES, print_table, write_table
 from heartseg.metrics.cases import FRACTIONS, METRICS, case_metrics, mean_metrics
-from heartseg.metrics.patients import PHASES, Frame, find_phases
+from heartseg.metrics.patients import Frame, find_phases
 
 COLUMNS = (*METRICS, *VOLUMES)
 RESULTS = "evaluation_results.json"
@@ -93,13 +94,13 @@ class CaseMetrics:
             spacing = tuple(round(float(s), 6) for s in truth.pixdim)
             result = case_metrics(_map(pred), _map(truth), spacing, self.classes, self.tolerance)
             # Any frame of a patient is seen where one was, whatever the copy of the data set calls it.
-            seen = None if self.seen is None else entry.get("patient", patient_of(entry["id"])) in self.seen
+            seen = None if self.seen is None else patient_in(entry) in self.seen
             self.collect(entry, {"id": entry["id"], "seen": seen, **self._about(entry, truth), **result})
 
     def _about(self, entry: Mapping[str, Any], truth: MetaTensor) -> dict[str, Any]:
         known: dict[str, Any] = {}
         if self.phases:
-            known = {"patient": entry.get("patient", patient_of(entry["id"])), "phase": entry.get("phase")}
+            known = {"patient": patient_in(entry), "phase": entry.get("phase")}
             known |= {"group": entry["group"]} if "group" in entry else {}
         if self.nominal_spacing is not None:
             known["nominal"] = is_nominal(truth.affine, self.nominal_spacing, truth.meta.get("filename_or_obj"))
@@ -152,6 +153,11 @@ def memory_gib(device: torch.device | str) -> dict[str, dict[str, float]]:
     """GiB that the program has in use ``now`` and its ``peak`` so far: ``process`` and, on CUDA, ``gpu``."""
     found = {"now": memory(device), "peak": peak_memory(device)}
     return {when: {name: round(used[name], 3) for name in found["peak"]} for when, used in found.items()}
+
+
+def patient_in(entry: Mapping[str, Any]) -> str:
+    """The patient of a case that a loader gave: as it says, else by the case's id."""
+    return str(entry.get("patient", patient_of(entry["id"])))
 
 
 def summary(cases: list[dict[str, Any]], phases: str | None = None) -> dict[str, Any]:

@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.stats import pearsonr
 
+from heartseg.data.acdc import INFO, PHASES
 from heartseg.errors import InputError
 from heartseg.metrics.clinical import ejection_fraction, myocardial_mass_g, stroke_volume_ml
 
-PHASES = ("ED", "ES")  # end-diastole, end-systole
-TOLD, GUESSED = "Info.cfg", "larger left ventricle"  # how the phases of a patient's frames are known
+TOLD, GUESSED = INFO, "larger left ventricle"  # how the phases of a patient's frames are known
 CHAMBERS = {"lv": "left", "rv": "right"}
 PARTS = "parts"  # where a configuration names its classes of these:
 ROLES = (*CHAMBERS.values(), "myocardium")

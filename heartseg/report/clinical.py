@@ -13,9 +13,8 @@ from rich.console import Console
 from rich.table import Table
 
 from heartseg.data.files import write_json
-from heartseg.data.layout import patient_of
 from heartseg.data.nominal import is_nominal
-from heartseg.handlers.cases import RESULTS, decollated
+from heartseg.handlers.cases import RESULTS, decollated, patient_in
 from heartseg.handlers.robustness import cases_in_words
 from heartseg.metrics.clinical import MYOCARDIAL_DENSITY
 from heartseg.metrics.patients import MEASURES, PARTS, Frame, agreement, check_ventricles, patient_rows
@@ -74,7 +73,7 @@ class ClinicalReport:
         for entry, item in decollated(engine):
             truth = item["label"]
             self.about[entry["id"]] = {
-                "patient": entry.get("patient", patient_of(entry["id"])),
+                "patient": patient_in(entry),
                 "group": entry.get("group"),
                 "phase": entry.get("phase"),
                 "nominal": is_nominal(truth.affine, self.nominal_spacing, truth.meta.get("filename_or_obj")),
