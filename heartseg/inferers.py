@@ -14,6 +14,7 @@ from monai.inferers import Inferer
 from monai.utils import fall_back_tuple
 from scipy import ndimage
 
+from heartseg.artifacts.tensors import is_number
 from heartseg.data.stacks import neighbouring_slices
 from heartseg.errors import InputError
 
@@ -241,6 +242,6 @@ class StackInferer(Inferer):
 
 
 def _whole(name: str, value: Any, least: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+    if not is_number(value, whole=True) or value < least:
         raise InputError(f"{name}: {value!r} is no number of slices or voxels; give a whole number from {least} on")
     return value

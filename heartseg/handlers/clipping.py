@@ -9,6 +9,7 @@ from ignite.engine import Engine, Events
 from monai.engines import SupervisedTrainer
 from torch.nn.utils import clip_grad_norm_
 
+from heartseg.artifacts.tensors import is_number
 from heartseg.errors import InputError
 
 
@@ -25,7 +26,7 @@ class GradientClipping:
     """
 
     def __init__(self, max_norm: float) -> None:
-        if isinstance(max_norm, bool) or not isinstance(max_norm, int | float) or not max_norm > 0:
+        if not is_number(max_norm) or not max_norm > 0:
             raise InputError(f"clipping: {max_norm!r} is no norm; give a positive number (.inf clips nothing)")
         self.max_norm = float(max_norm)
         self.norm: torch.Tensor | None = None
