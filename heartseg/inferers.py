@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from monai.data import MetaTensor
 from monai.data.utils import compute_importance_map, dense_patch_slices
-from monai.inferers import Inferer
+from monai.inferers import Inferer, SimpleInferer
 from monai.utils import fall_back_tuple
 from scipy import ndimage
 
@@ -239,6 +239,31 @@ class StackInferer(Inferer):
         wide, high = slices.shape[2:]
         right, below = (max(-size % self.multiple, 2 * self.multiple - size) for size in (wide, high))
         return run(F.pad(slices, (0, below, 0, right), mode="replicate"))[..., :wide, :high]
+
+
+class BFloat16Inferer(SimpleInferer):
+    """Run a network on a CPU in bfloat16, where ``monai.engines.SupervisedTrainer`` knows half precision on a GPU only.
+
+    Convolutions compute in bfloat16, weights and gradients stay in float32, which needs no gradient scaler; what
+    comes out is float32, so that the loss is exact. Where the CPU multiplies bfloat16 itself (``avx512_bf16`` or
+    ``amx_bf16`` among its flags) training is faster, elsewhere slower.
+
+    Args:
+        enabled: False runs the network as it is; so does a GPU.
+    """
+
+    def __init__(self, enabled: bool = True) -> None:
+        super().__init__()
+        self.enabled = enabled
+
+    def __call__(
+        self, inputs: torch.Tensor, network: Callable[..., torch.Tensor], *args: Any, **kwargs: Any
+    ) -> torch.Tensor:
+        if not self.enabled or inputs.device.type != "cpu":
+            return super().__call__(inputs, network, *args, **kwargs)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            outputs = super().__call__(inputs, network, *args, **kwargs)
+        return outputs.float()
 
 
 def _whole(name: str, value: Any, least: int) -> int:

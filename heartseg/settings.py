@@ -12,7 +12,7 @@ POSITIVE = {
 }
 SHARES = {"label_smoothing", "foreground_share", "validation_share", "averaged_share", "cache_rate", "overlap"}
 PROBABILITY = "_probability"  # how the names of probabilities end
-NULLABLE = {"nominal_spacing"}  # beside ids that are null in the YAML
+NULLABLE = {"nominal_spacing", "surroundings", "spike_threshold"}  # beside ids that are null in the YAML
 
 
 def check_kind(name: str, old: Any, value: Any) -> None:

@@ -8,6 +8,7 @@ of its own beneath it that a fixed severity could call.
 from heartseg.artifacts.bias_field import RandBiasField, RandBiasFieldd, bias_field
 from heartseg.artifacts.blur import RandBlur, RandBlurd, blur
 from heartseg.artifacts.conditions import CLEAN, Condition, ConditionDataset, list_conditions
+from heartseg.artifacts.despike import Despiked, despike
 from heartseg.artifacts.gamma import RandGamma, RandGammad, gamma
 from heartseg.artifacts.ghosting import RandGhosting, RandGhostingd, ghosting
 from heartseg.artifacts.motion import RandMotion, RandMotiond, motion
@@ -24,6 +25,7 @@ __all__ = [
     "LEVELS",
     "Condition",
     "ConditionDataset",
+    "Despiked",
     "RandBiasField",
     "RandBiasFieldd",
     "RandBlur",
@@ -47,6 +49,7 @@ __all__ = [
     "at_severity",
     "bias_field",
     "blur",
+    "despike",
     "gamma",
     "ghosting",
     "list_conditions",

@@ -53,7 +53,7 @@ def test_an_artifact_comes_between_geometry_and_normalisation(bundle, monkeypatc
     parser = ConfigParser()
     parser.read_config(["configs/inference.yaml", "configs/robustness.yaml"])
     whole, geometry, normalisation = map(parser.get_parsed_content, ("preprocessing", "geometry", "normalisation"))
-    assert whole.flatten().transforms == (*geometry.flatten().transforms, normalisation)
+    assert whole.flatten().transforms == (*geometry.flatten().transforms, *Compose([normalisation]).flatten().transforms)
     assert (parser["dataset::after"], parser["artifacts"]) == ("@normalisation", "$list(heartseg.artifacts.ARTIFACTS)")
 
 
