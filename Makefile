@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format bench wheel clean
+.PHONY: help demo test lint format bench proof wheel clean
 
 PYTHON ?= python3
 TORCH  := $(shell grep '^torch==' constraints.txt)
@@ -29,6 +29,9 @@ bench: $(READY) ## Measure against the peers; with a scan, inference too: make b
 	$(BIN)/python benchmarks/metrics.py
 	$(BIN)/python benchmarks/layout.py
 	$(if $(SCANS),$(BIN)/python benchmarks/inference.py $(SCANS))
+
+proof: $(READY) ## Kill trainings at random moments, thirty times: each has to end as if nothing had happened
+	OMP_NUM_THREADS=1 $(BIN)/python -W ignore tests/proof.py
 
 wheel: $(READY) ## Build the wheel, with the bundles inside, into dist/
 	rm -rf build && $(BIN)/python -m pip wheel --no-deps --wheel-dir dist .

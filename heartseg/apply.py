@@ -17,6 +17,7 @@ from heartseg.bundle import compose, config_files, find_bundle, inside, readable
 from heartseg.data.nominal import is_nominal
 from heartseg.data.scan import mask_image
 from heartseg.metrics.patients import PARTS, check_ventricles
+from heartseg.settings import check_values
 
 
 @dataclass
@@ -58,8 +59,9 @@ class Segmenter:
             paths["weights"] = str(Path(weights).resolve())
         self.folder, self.files = folder, config_files(folder, "inference", overlays)
         config = compose(folder, self.files, settings or {}, paths)
-        with inside(folder), readable():
+        with inside(folder), readable(folder, self.files):
             get = config.get_parsed_content
+            check_values(device=get("device"))
             self.device = torch.device(get("device"))  # a person may give its name
             self.classes: dict[str, int] = dict(get("classes"))
             self.weights: str = get("weights")

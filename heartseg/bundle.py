@@ -20,7 +20,8 @@ from monai.bundle import ConfigParser, ConfigWorkflow
 
 import heartseg
 from heartseg.data.files import atomic
-from heartseg.errors import InputError, input_error
+from heartseg.errors import InputError, OtherRunError, input_error
+from heartseg.places import check_files, fault_of, read_yaml
 from heartseg.settings import check_kind
 
 PACKAGE = Path(heartseg.__file__).parent
@@ -29,6 +30,7 @@ HOMES = (PACKAGE / "bundles", PACKAGE.parent / "bundles")
 
 PATHS = ("dataset_dir", "output_dir", "split_file", "weights", "initial_weights")  # ids that hold one
 OF_WEIGHTS = ("anatomy", "spacing", "roi_size", "input_size", "neighbours", "slice_axis")  # as trained with
+OF_SPLIT = ("fold", "folds", "validation_share", "seed", "split_file")  # what says which cases trained
 
 
 class _Values(yaml.SafeLoader):
@@ -125,8 +127,9 @@ def compose(
             parser.parse(True)
         except InputError:
             raise
-        except (ValueError, KeyError, OSError) as error:
-            raise InputError(f"{bundle.name}: configuration does not resolve: {_first_line(error)}") from error
+        except (ValueError, KeyError, OSError, yaml.YAMLError) as error:
+            unplaced = InputError(f"{bundle.name}: configuration does not resolve: {_first_line(error)}")
+            raise fault_of(error, bundle, files) or unplaced from error
     return parser
 
 
@@ -139,25 +142,24 @@ def fold_settings(bundle: Path, files: Sequence[str], settings: Mapping[str, Any
     return _folded(_read(bundle, files), settings)
 
 
-def settings_of_run(run: Path) -> dict[str, Any]:
-    """What the weights of a run must be used with, from its ``config.yaml``; empty where there is none."""
-    try:
-        config = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError):
+def settings_of_run(run: Path, split: bool = False) -> dict[str, Any]:
+    """What the weights of a run must be used with, from its ``config.yaml``; empty where there is none.
+
+    ``split``: with what its cases were split by, so that its own ``val`` and ``train`` are found again. Raises
+    InputError where it is broken: weights that are used otherwise than they were trained err in silence.
+    """
+    if not (run / "config.yaml").exists():
         return {}
-    return {name: config[name] for name in OF_WEIGHTS if isinstance(config, dict) and name in config}
+    config = read_yaml(run / "config.yaml")
+    names = OF_WEIGHTS + OF_SPLIT if split else OF_WEIGHTS
+    return {name: config[name] for name in names if name in config}
 
 
 def _read(bundle: Path, files: Sequence[str]) -> ConfigParser:
+    check_files(bundle, files)
     parser = ConfigParser()
     with inside(bundle):
-        try:
-            parser.read_config(list(files))
-        except yaml.YAMLError as error:
-            mark = getattr(error, "problem_mark", None)
-            where = f"{mark.name}:{mark.line + 1}" if mark else ", ".join(files)
-            problem = getattr(error, "problem", None) or "cannot be read"
-            raise InputError(f"{bundle / where}: broken YAML: {problem}; mend this line") from None
+        parser.read_config(list(files))
     return parser
 
 
@@ -237,7 +239,7 @@ def run(bundle: Path, run_id: str, files: Sequence[str], values: Mapping[str, An
 
     Raises InputError where bad input lies beneath an error of the run.
     """
-    with inside(bundle), readable():
+    with inside(bundle), readable(bundle, files):
         workflow = ConfigWorkflow(
             list(files),
             meta_file="configs/metadata.json",
@@ -248,19 +250,27 @@ def run(bundle: Path, run_id: str, files: Sequence[str], values: Mapping[str, An
         workflow.initialize()
         if run_id == "training":
             # Macros and overlays resolved: what this run really was, for a later `monai.bundle run`.
-            with atomic(Path(workflow.parser.get_parsed_content("output_dir")) / "config.yaml") as temporary:
+            record = Path(workflow.parser.get_parsed_content("output_dir")) / "config.yaml"
+            before = record.read_bytes() if record.exists() else None
+            with atomic(record) as temporary:
                 ConfigParser.export_config_file(workflow.parser.get(), temporary, fmt="yaml", sort_keys=False)
-        workflow.run()
+        try:
+            workflow.run()
+        except Exception as error:
+            if run_id == "training" and before is not None and isinstance(input_error(error), OtherRunError):
+                with atomic(record) as temporary:
+                    temporary.write_bytes(before)  # the run stays what it was
+            raise
         workflow.finalize()
 
 
 @contextmanager
-def readable() -> Iterator[None]:
-    """Raise the InputError beneath an error of MONAI instead of the error itself."""
+def readable(bundle: Path | None = None, files: Sequence[str] = ()) -> Iterator[None]:
+    """Raise the InputError beneath an error of MONAI, or what a bundle's configurations did wrong, instead of it."""
     try:
         yield
     except Exception as error:
-        found = input_error(error)
+        found = input_error(error) or (fault_of(error, bundle, files) if bundle else None)
         if found is None or found is error:
             raise
         raise found from error

@@ -85,7 +85,7 @@ def segment(
     from heartseg.segmenting import segment_scans
 
     settings = read_settings(set_, run)
-    paths = {"inputs": [str(path.resolve()) for path in inputs], "output_dir": str(out.resolve())}
+    paths = {"inputs": [str(path.absolute()) for path in inputs], "output_dir": str(out.resolve())}
     failed = segment_scans(bundle, inputs, out, overwrite, choose_weights(run, weights), overlay or [], settings, paths)
     raise typer.Exit(2 if failed else 0)
 
@@ -157,7 +157,10 @@ def phantom(
     kind: Annotated[
         str, typer.Option(help="What to draw: atrium, or cine (both frames of each patient, in ACDC's layout).")
     ] = "atrium",
-    cases: Annotated[int, typer.Option(help="Labelled cases; a quarter more come without label.")] = 8,
+    cases: Annotated[
+        int,
+        typer.Option(help="Labelled scans of kind atrium, with a quarter more without label; patients of kind cine."),
+    ] = 8,
     seed: Annotated[int, typer.Option(help="The same seed draws the same phantoms.")] = 0,
     size: Annotated[str, typer.Option(help="full, or small for quick trials.")] = "full",
 ) -> None:

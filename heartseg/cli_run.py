@@ -12,7 +12,7 @@ from heartseg.errors import InputError
 # What a command needs is imported when it runs: `heartseg --help` answers at once.
 Bundle = Annotated[str, typer.Argument(help="Name of a bundle, such as left_atrium, or the path of its folder.")]
 Labelled = Annotated[Path, typer.Option(help="Data set in Decathlon layout or ACDC's own, with labels.")]
-Split = Annotated[str, typer.Option(help="all, or the train or val part of the fold.")]
+Split = Annotated[str, typer.Option(help="all, or the train or val part of the fold; with --run, of the run's own.")]
 Overlays = Annotated[
     list[str] | None,
     typer.Option("--overlay", metavar="NAME", help="Lay configs/NAME.yaml over the base; may be repeated."),
@@ -46,7 +46,7 @@ def run_bundle(
     """
     from heartseg.bundle import compose, config_files, find_bundle, fold_settings, run, say_command
 
-    settings = read_settings(set_, weights_of)
+    settings = read_settings(set_, weights_of, values.get("split") in ("train", "val"))
     folder = find_bundle(bundle)
     own = {name: str(path.resolve()) for name, path in paths.items() if path is not None}
     own.update({name: value for name, value in values.items() if value is not None})
@@ -58,15 +58,18 @@ def run_bundle(
     run(folder, run_id, files, own)
 
 
-def read_settings(set_: list[str] | None, run: Path | None = None) -> dict[str, Any]:
-    """What --set says; with a run, on top of what its weights need. Paths mean what they mean in the shell."""
+def read_settings(set_: list[str] | None, run: Path | None = None, split: bool = False) -> dict[str, Any]:
+    """What --set says; with a run, on top of what its weights need and, with ``split``, its cases were split by.
+
+    Paths mean what they mean in the shell.
+    """
     from heartseg.bundle import PATHS, parse_settings, settings_of_run
 
     settings = parse_settings(set_ or [])
     for name in PATHS:
         if isinstance(value := settings.get(name), str) and not value.startswith(("$", "@", "%")):
             settings[name] = str(Path(value).absolute())
-    return {**(settings_of_run(run) if run else {}), **settings}
+    return {**(settings_of_run(run, split) if run else {}), **settings}
 
 
 def choose_weights(run: Path | None, weights: Path | None) -> Path | None:

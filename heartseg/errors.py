@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+import errno
+import logging
 import re
 import sys
 from types import TracebackType
+from typing import Any
 
 
 class InputError(ValueError):
     """Input that cannot be used as it is. The message is one line: what, where, and how to mend it."""
 
 
+class OtherRunError(InputError):
+    """A training run that cannot go on as it is asked to; nothing of it was changed."""
+
+
+class LostWorkerError(InputError):
+    """A process that prepared images for a training has ended before its time."""
+
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}  # the disk's fault, whoever writes
+_LOST = re.compile(r"^DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\)")
 _TOLD = re.compile(rf"^{re.escape(InputError.__module__)}\.InputError: (.+)$", re.MULTILINE)
 
 
@@ -21,6 +34,16 @@ def input_error(error: BaseException | None) -> InputError | None:
         # A worker process of a data loader sends its traceback as text, and no chain.
         if told := _TOLD.search(str(error)):
             return InputError(told[1])
+        if lost := _LOST.search(str(error)):
+            return LostWorkerError(
+                f"process {lost[1]}, which prepared images, was killed, perhaps for want of memory; "
+                "give the same command again, with --set num_workers=0 where that repeats"
+            )
+        if isinstance(error, OSError) and error.errno in _FULL:
+            return InputError(
+                f"{error.filename or 'a file of the output'}: cannot be written ({error.strerror}); "
+                "make room, then give the same command again"
+            )
         if isinstance(error, InputError):
             return error
         seen.add(id(error))
@@ -31,8 +54,10 @@ def input_error(error: BaseException | None) -> InputError | None:
 def readable_errors() -> None:
     """Let an InputError that ends the program print its one line and give status 2, instead of a traceback.
 
-    Bundles call this in ``initialize``, so that ``python -m monai.bundle run`` speaks as the CLI does.
+    The log holds no traceback of it either. Bundles call this in ``initialize``, so that
+    ``python -m monai.bundle run`` speaks as the CLI does.
     """
+    logging.setLogRecordFactory(_Record)
     previous = sys.excepthook
 
     def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
@@ -44,3 +69,12 @@ def readable_errors() -> None:
         raise SystemExit(2)
 
     sys.excepthook = hook
+
+
+class _Record(logging.LogRecord):
+    """A line of a log, without the traceback of what one line tells."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.exc_info and input_error(self.exc_info[1]):
+            self.exc_info = None

@@ -12,12 +12,14 @@ from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TextColum
 
 from heartseg.apply import Segmenter
 from heartseg.bundle import say, say_command
-from heartseg.data.acdc import phase_of
+from heartseg.data.acdc import PHASES, phase_of
 from heartseg.data.files import provenance, write_json
 from heartseg.data.layout import flat
 from heartseg.data.scan import list_scans, mask_path, mask_target
 from heartseg.errors import InputError
 from heartseg.handlers.summary import machine_line
+
+LARGEST = 1e9  # mL, of what was found; no scan is as large
 
 
 def segment_scans(
@@ -80,7 +82,7 @@ def segment_scans(
                 console.print(f"{target}: {volumes}{empty}{nominal}, {mask.seconds:.1f} s")
                 records[target.name] = {
                     "scan": str(scan),
-                    "millilitres": {name: round(value, 3) for name, value in mask.millilitres.items()},
+                    "millilitres": mask.millilitres,  # not rounded: ejection fractions come from them
                     **({"phase": phases[scan], "nominal": mask.nominal} if segmenter.ventricles else {}),
                     "anatomy": mask.anatomy,
                     "seconds": round(mask.seconds, 2),
@@ -110,6 +112,14 @@ def _records(out: Path) -> dict[str, Any]:
 
     try:
         content = json.loads((out / "segmentation.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
-    return content if isinstance(content, dict) else {}
+    return {name: record for name, record in content.items() if _is_record(record)} if isinstance(content, dict) else {}
+
+
+def _is_record(record: Any) -> bool:
+    """Whether an entry of a ``segmentation.json``, which may have been edited, tells volumes to go on with."""
+    volumes = record.get("millilitres") if isinstance(record, dict) else None
+    if not isinstance(volumes, dict) or record.get("phase") not in (None, *PHASES):
+        return False
+    return all(type(value) in (int, float) and 0 <= value < LARGEST for value in volumes.values())

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
+
 from heartseg.errors import InputError
 
 POSITIVE = {
@@ -33,13 +35,44 @@ def check_kind(name: str, old: Any, value: Any) -> None:
         wanted = "a number"
     elif isinstance(old, int) and not isinstance(value, int):
         wanted = "a whole number"
-    elif number and (value < 0 or (value == 0 and name in POSITIVE)):
-        wanted = "a positive number"
-    elif number and value > 1 and (name in SHARES or name.endswith(PROBABILITY)):
-        wanted = "a share from 0 to 1"
+    elif number:
+        wanted = _possible(name, value)
     elif numbers:
         fits = isinstance(value, list) and len(value) == len(old)
         fits = fits and all(type(item) in (int, float) and item > 0 for item in value)
         wanted = None if fits else f"a list of {len(old)} positive numbers"
     if wanted:
         raise InputError(f"--set {name}: {value!r} is not {wanted}, as in {name}={old}")
+
+
+def check_values(**values: Any) -> None:
+    """Refuse values that no run can have; for ``initialize``, before anything is built.
+
+    Args:
+        values: by their ids. A ``device`` must be there and ready; of the others numbers are judged, by
+            `POSITIVE` and `SHARES`.
+
+    Raises InputError, a line that names the id.
+    """
+    for name, value in values.items():
+        if name == "device":
+            _check_device(value)
+        elif isinstance(value, int | float) and (wanted := _possible(name, value)):
+            raise InputError(f"{name}: {value!r} is not {wanted}; give one")
+
+
+def _possible(name: str, value: float) -> str | None:
+    """What a number of this name has to be; None where it is."""
+    if value < 0 or (value == 0 and name in POSITIVE):
+        return "a positive number"
+    if value > 1 and (name in SHARES or name.endswith(PROBABILITY)):
+        return "a share from 0 to 1"
+    return None
+
+
+def _check_device(device: Any) -> None:
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, TypeError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+        raise InputError(f"device: {device} cannot be used here ({reason}); give cpu, or leave it out") from error

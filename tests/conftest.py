@@ -44,19 +44,27 @@ def phantoms(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def seeded_weights(tmp_path_factory) -> Path:
-    """Weights that fit left_atrium and learned nothing."""
+def seeded(tmp_path_factory) -> dict[str, Path]:
+    """By bundle, weights that fit it and learned nothing."""
     import torch
     from monai.bundle import ConfigParser
 
-    parser = ConfigParser()
-    parser.read_config(ROOT / "bundles" / "left_atrium" / "configs" / "inference.yaml")
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        network = parser.get_parsed_content("network_def")
-    path = tmp_path_factory.mktemp("weights") / "seeded.pt"
-    torch.save(network.state_dict(), path)
-    return path
+    paths = {}
+    for name in ("left_atrium", "ventricles"):
+        parser = ConfigParser()
+        parser.read_config(ROOT / "bundles" / name / "configs" / "inference.yaml")
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            network = parser.get_parsed_content("network_def")
+        paths[name] = tmp_path_factory.mktemp("weights") / "seeded.pt"
+        torch.save(network.state_dict(), paths[name])
+    return paths
+
+
+@pytest.fixture(scope="session")
+def seeded_weights(seeded) -> Path:
+    """Weights that fit left_atrium and learned nothing."""
+    return seeded["left_atrium"]
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ PACKAGE = ROOT / "heartseg"
 # of a row above, and no two rooms may need each other. A new room is written into its row.
 LAYERS = [
     ["cli"],  # cli.py and cli_*.py: the doors
-    ["heartseg", "demo", "segmenting", "apply", "bundle", "settings"],  # heartseg: what `import heartseg` offers
+    ["heartseg", "demo", "segmenting", "apply", "bundle", "places", "settings"],  # what `import heartseg` offers
     ["kaggle", "report"],
     ["handlers"],
     ["metrics", "artifacts", "networks", "losses", "data", "inferers", "orientation"],

@@ -8,16 +8,11 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
-from answers import refused
+from answers import refused, tree
 
 BUNDLE = Path(__file__).resolve().parents[1] / "bundles" / "left_atrium"
 # Whoever must be quick: a coarse grid and one small window.
 QUICK = ["--overlay", "demo", "--set", "spacing=[8, 8, 8]", "--set", "roi_size=[32, 32, 32]", "--set", "overlap=0"]
-
-
-def tree(folder):
-    """Every file in a folder with its content and time."""
-    return {p.relative_to(folder): (p.read_bytes(), p.stat().st_mtime_ns) for p in folder.rglob("*") if p.is_file()}
 
 
 def at_once(answer):
@@ -223,12 +218,12 @@ def test_an_unknown_part_of_the_split_is_refused(phantoms, seeded_weights, heart
 
 
 @pytest.mark.parametrize("held", ["model.pt", "checkpoint.pt", "training_metrics.json"])
-def test_a_folder_that_holds_a_run_is_left_as_it_is(held, phantoms, heartseg, empty):
+def test_a_folder_that_holds_what_no_run_left_is_left_as_it_is(held, phantoms, heartseg, empty):
     (empty / "run").mkdir()
     (empty / "run" / held).write_bytes(b"weeks of work")
     before = tree(empty)
     said = refused(heartseg("train", "left_atrium", "--data", phantoms, "--out", "run"))
-    assert said == f"{empty / 'run'}: holds a run already ({held}); name another output folder"
+    assert said == f"{empty / 'run'}: holds {held}, and not as a run of heartseg; name another output folder"
     assert tree(empty) == before and [path.name for path in empty.rglob("*")] == ["run", held]
 
 

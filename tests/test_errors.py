@@ -1,10 +1,16 @@
 """Bad input ends a program with one line and status 2, however deep in MONAI it was found."""
 
+import errno
+import logging
+import os
+import signal
+import sys
+
 import pytest
 from monai.data import DataLoader, Dataset
 from monai.transforms import Compose, Lambdad
 
-from heartseg.errors import InputError, input_error
+from heartseg.errors import InputError, LostWorkerError, input_error, readable_errors
 
 LINE = "scan.nii.gz: is empty; export it again"
 
@@ -93,3 +99,50 @@ def test_a_bundle_speaks_so_under_monai_too(python, tmp_path):
     assert len(said) == 1 and said[0].startswith("heartseg: nowhere: ")
     assert said[0] == ended.stderr.splitlines()[-1]
     assert "Traceback" not in ended.stderr
+
+
+def kill(_):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_worker_that_was_killed_is_told_of():
+    error = caught(next, iter(DataLoader(Dataset([{"image": 1}], kill), num_workers=1)))
+    found = input_error(error)
+    assert isinstance(found, LostWorkerError)
+    assert str(found).startswith("process ") and str(found).endswith(
+        ", which prepared images, was killed, perhaps for want of memory; "
+        "give the same command again, with --set num_workers=0 where that repeats"
+    )
+    assert str(found).split()[1].strip(",").isdigit()
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS])
+def test_a_disk_that_is_full_is_bad_input(number):
+    bottom = OSError(number, os.strerror(number), "runs/a/curves.png")
+    line = f"runs/a/curves.png: cannot be written ({os.strerror(number)}); make room, then give the same command again"
+    assert str(input_error(chain(cause=bottom))) == line
+    unnamed = str(input_error(OSError(number, os.strerror(number))))
+    assert unnamed.startswith("a file of the output: cannot be written (")
+
+
+def test_other_faults_of_the_system_are_not():
+    assert input_error(OSError(errno.EIO, "Input/output error", "scan.nii.gz")) is None
+    assert input_error(FileNotFoundError(errno.ENOENT, "No such file or directory", "scan.nii.gz")) is None
+
+
+@pytest.fixture
+def factory():
+    """How records of a log are made, as it was before."""
+    before = logging.getLogRecordFactory()
+    yield
+    logging.setLogRecordFactory(before)
+
+
+def test_the_log_holds_no_traceback_of_what_one_line_tells(factory, monkeypatch, caplog):
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    readable_errors()
+    for error in (chain(cause=InputError(LINE)), RuntimeError("a fault of the program")):
+        logging.getLogger("StatsHandler").error("Exception: %s", error, exc_info=error)
+    told, fault = caplog.records
+    assert told.getMessage() == "Exception: applying transform" and not told.exc_info
+    assert fault.exc_info[1] is error

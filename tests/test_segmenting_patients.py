@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import nibabel as nib
@@ -43,10 +44,10 @@ def bundle(tmp_path: Path) -> Path:
     return folder
 
 
-def frame(path: Path, crescent: int, wall: int, cavity: int, origin: float = 0.0) -> Path:
+def frame(path: Path, crescent: int, wall: int, cavity: int, origin: float = 0.0, size: Sequence[float] = SIZE) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     labels = np.repeat(np.arange(4, dtype=np.int16), [640 - crescent - wall - cavity, crescent, wall, cavity])
-    affine = np.diag([*SIZE, 1])
+    affine = np.diag([*size, 1])
     affine[0, 3] = origin
     nib.save(nib.Nifti1Image(labels.reshape(10, 8, 8), affine), path)
     return path
@@ -193,6 +194,18 @@ def test_nothing_found_has_no_fraction(bundle: Path, tmp_path: Path, capsys: pyt
     segment_scans(bundle, scans, tmp_path / "out")
     [line] = told(capsys)
     assert line.startswith("a: LV EDV 0.0 mL, ESV 0.0 mL, EF -; RV EDV 10.0 mL, ESV 20.0 mL, EF -100.0 %")
+
+
+def test_ejection_fractions_are_of_volumes_that_were_not_rounded(
+    bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Voxels of a third of a microlitre, of which tables show thousands: 10 and 5 would be 3 and 2 uL, 33.3 %."""
+    for number, cavity in ((1, 10), (2, 5)):  # in calls of their own: the first comes out of the record
+        scan = frame(tmp_path / f"a_frame0{number}.nii.gz", 0, 0, cavity, size=(0.7, 0.7, 0.7))
+        segment_scans(bundle, [scan], tmp_path / "out")
+    assert "EF 50.0 %" in told(capsys)[-1]
+    row = rows(tmp_path / "out")["a"]
+    assert (row["lv_edv_ml"], row["lv_esv_ml"], row["lv_ef_percent"]) == ("0.003", "0.002", "50.0")
 
 
 def test_masks_of_another_bundle_in_the_folder_are_passed_over(

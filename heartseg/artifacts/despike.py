@@ -26,7 +26,7 @@ def despike(image: torch.Tensor, threshold: float = 10.0) -> torch.Tensor:
     image as what is sparse). Here a point is one where its magnitude is more than ``threshold`` times the geometric
     mean of the 7 x 7 points around it; it is brought down to that mean and keeps its phase. Left alone are
     frequencies of fewer than 6 periods, the two axes of k-space, where what the image's border cuts lies, and points
-    below 0.2 % of the centre. An image with no such point comes back to the bit.
+    below 0.2 % of the centre. A slice with no such point comes back to the bit.
 
     A spike of a grid that was resampled since is spread over several points; most of it is found. Slices are looked
     at one at a time, as they are acquired: a spike in the k-space of a whole stack is one in that of every slice.
@@ -57,7 +57,8 @@ def despike(image: torch.Tensor, threshold: float = 10.0) -> torch.Tensor:
     if not spikes.any():
         return unchanged(image)
     spectrum = torch.where(spikes, spectrum * torch.exp(around - logs), spectrum)
-    return finish(torch.fft.irfft2(spectrum, s=x.shape[1:]) + low, image)
+    found = torch.fft.irfft2(spectrum, s=x.shape[1:]) + low
+    return finish(torch.where(spikes.any(dim=(1, 2), keepdim=True), found, x), image)
 
 
 def _circular(half: torch.Tensor, width: int) -> torch.Tensor:
@@ -93,7 +94,9 @@ class Despiked(MapTransform):
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         d = dict(data)
-        for key in self.key_iterator(d) if self.threshold is not None else ():
+        if self.threshold is None:
+            return d
+        for key in self.key_iterator(d):
             stack = d[key]
             plain = stack.as_tensor() if isinstance(stack, MetaTensor) else stack
             clean = despike(plain.movedim(-1, 0), self.threshold).movedim(0, -1).contiguous()

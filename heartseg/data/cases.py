@@ -11,10 +11,10 @@ from monai.bundle import ConfigParser
 from monai.data import partition_dataset
 
 from heartseg.data.acdc import patient_folders
-from heartseg.data.layout import LAYOUT, Case, Part, flat, scan
+from heartseg.data.layout import LAYOUT, MISSING, Case, Part, flat, scan
 from heartseg.errors import InputError
 
-__all__ = ["Case", "find_cases", "select_cases", "split_cases"]
+__all__ = ["Case", "find_cases", "folds_of", "select_cases", "split_cases"]
 
 
 def find_cases(dataset_dir: str | os.PathLike[str], labelled: bool | None = None) -> list[Case]:
@@ -27,16 +27,18 @@ def find_cases(dataset_dir: str | os.PathLike[str], labelled: bool | None = None
             training images without label included.
 
     Raises:
-        InputError: the folder is missing or empty, an id occurs twice, a file that ``dataset.json`` or ``Info.cfg``
-            names is missing, an ``Info.cfg`` is broken, or (``labelled=True``) some images lack a label or some
-            labels their image.
+        InputError: the folder is missing or empty, an id occurs twice, an ``Info.cfg`` is broken or names a missing
+            frame, or (``labelled=True``) a file that ``dataset.json`` names is missing, some images lack a label or
+            some labels their image.
     """
     training, test = scan(dataset_dir)
     if labelled:
         cases = _labelled(training)
     else:
         parts = [test] if labelled is False else [training, test]
-        _refuse([fault for part in parts for fault in part.faults], "mend the data set")
+        # A missing file is told by whoever reads it: a broken link does not keep the others from being segmented.
+        faults = [fault for part in parts for fault in part.faults if not fault.endswith(MISSING)]
+        _refuse(faults, "mend the data set")
         cases = [case for part in parts for case in part.cases]
     if not cases:
         kind = {True: "labelled cases", False: "test images", None: "images"}[labelled]
@@ -63,6 +65,19 @@ def split_cases(cases: Sequence[Case], fold: int = 0, folds: int = 4, seed: int 
     chosen = set(partition_dataset(patients, num_partitions=folds, shuffle=True, seed=seed)[fold])
     train = [case for case in cases if case["patient"] not in chosen]
     return train, [case for case in cases if case["patient"] in chosen]
+
+
+def folds_of(validation_share: float) -> int:
+    """Into how many parts the patients are dealt so that one of them is about this share of all.
+
+    Raises InputError for a share that is none, or that leaves no part to train with.
+    """
+    number = isinstance(validation_share, int | float) and not isinstance(validation_share, bool)
+    folds = round(1 / validation_share) if number and 0 < validation_share <= 1 else 0
+    if folds < 2:
+        fault = "is no share of the patients that leaves some to train with"
+        raise InputError(f"validation_share: {validation_share!r} {fault}; give a number above 0, up to 0.5")
+    return folds
 
 
 def select_cases(

@@ -14,7 +14,7 @@ import numpy as np
 from nibabel.affines import voxel_sizes
 
 from heartseg.data.layout import LAYOUT, MISSING, Case, Part, declared_labels, scan
-from heartseg.data.nifti import by, check_same_grid, check_voxels, count_labels, listed, odd_spacing, read_nifti
+from heartseg.data.nifti import by, check_same_grid, check_spacing, check_voxels, count_labels, listed, read_nifti
 from heartseg.errors import InputError
 
 
@@ -198,6 +198,7 @@ def _check_case(case: Case, declared: dict[int, str] | None) -> CaseCheck:
         check_voxels(voxels, result.image)
         result.digest = blake2b(voxels.ravel(order="K").data).hexdigest()
         del voxels  # one volume in memory at a time
+        check_spacing(image.affine, result.image)
     except InputError as error:
         result.errors.append(str(error))
     if result.label is None:
@@ -226,8 +227,6 @@ def _oddities(image: nib.Nifti1Image, name: str) -> list[str]:
         found.append(f"{name}: the header states no orientation; its axes are taken as they lie")
     if header.get_xyzt_units()[0] in ("meter", "micron"):
         found.append(f"{name}: lengths are in {header.get_xyzt_units()[0]}; they are read as mm")
-    if odd_spacing(spacing):
-        found.append(f"{name}: a spacing of {by(spacing)} mm is odd for a heart")
     return found
 
 

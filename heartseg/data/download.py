@@ -41,6 +41,16 @@ BACK_OFF = 1.0  # seconds before the second attempt; doubled before each further
 TIMEOUT = 30.0  # seconds without a byte
 CHUNK = 2**20
 MAX_RATIO = 20  # unpacked over packed size; NIfTI in gzip stays below 10
+MAX_NAME = 2**16  # bytes of a member's name and attributes, which tarfile reads at once
+OF_NAMES = (
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+)
+DAMAGED = (tarfile.TarError, EOFError, gzip.BadGzipFile, lzma.LZMAError, zlib.error, ValueError)
+NO_NAME = (errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG)  # a file that is a folder too, for one
 
 
 def fetch(
@@ -208,7 +218,7 @@ def _unpack(archive: Path, folder: Path) -> None:
     """Unpack beside ``folder`` and rename, so that a folder of that name is always whole."""
     temporary = Path(tempfile.mkdtemp(prefix=".partial-", dir=folder.parent))
     try:
-        with tarfile.open(archive) as tar:
+        with tarfile.open(archive, tarinfo=_Member) as tar:
             for member in _safe_members(tar, archive):
                 tar.extract(member, temporary, filter="data")
         unpacked = temporary / folder.name
@@ -218,10 +228,27 @@ def _unpack(archive: Path, folder: Path) -> None:
             fault = str(error).replace(f"{temporary}{os.sep}", "")
             raise InputError(f"{archive}: does not hold the data set {folder.name} ({fault})") from error
         unpacked.rename(folder)
-    except (tarfile.TarError, EOFError, gzip.BadGzipFile, lzma.LZMAError, zlib.error) as error:
-        raise InputError(f"{archive}: is damaged ({flat(error)}); remove it and run again") from error
+    except InputError:
+        raise
+    except (*DAMAGED, OSError) as error:
+        if isinstance(error, OSError) and not isinstance(error, DAMAGED) and error.errno not in NO_NAME:
+            raise
+        fault = flat(error).replace(f"{temporary}{os.sep}", "")
+        raise InputError(f"{archive}: is damaged ({fault}); remove it and run again") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+class _Member(tarfile.TarInfo):
+    """A header that is judged as it is read: tarfile believes whatever length it gives, and reads long names whole."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> _Member:
+        """One block of 512 bytes as a header. Raises tarfile's error for a length that cannot be."""
+        member = super().frombuf(buf, encoding, errors)
+        if member.size < 0 or (member.type in OF_NAMES and member.size > MAX_NAME):
+            raise tarfile.ReadError(f"a header that claims {member.size} bytes")
+        return member
 
 
 def _safe_members(tar: tarfile.TarFile, archive: Path) -> list[tarfile.TarInfo]:
@@ -234,7 +261,9 @@ def _safe_members(tar: tarfile.TarFile, archive: Path) -> list[tarfile.TarInfo]:
             raise InputError(f"{archive}: {member.name!r} leads out of its folder; do not use this archive")
         if not member.isfile() and not member.isdir():
             raise InputError(f"{archive}: {member.name!r} is a link or a device; do not use this archive")
-        size += member.size
+        if member.size < 0:  # as a pax header can have it
+            raise tarfile.ReadError(f"{member.name!r} of {member.size} bytes")
+        size += tarfile.BLOCKSIZE + member.size
         if size > limit:
             raise InputError(f"{archive}: unpacks to over {MAX_RATIO} times its size; do not use this archive")
         if not path.name.startswith("._"):

@@ -16,6 +16,7 @@ import heartseg
 from heartseg.errors import InputError
 from heartseg.networks.weights import licence_of, read_notes
 
+PARTIAL = ".partial-[0-9]*-*"  # what is being written, or was by a process that was killed meanwhile
 
 @contextmanager
 def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
@@ -86,4 +87,5 @@ def provenance(weights: str | os.PathLike[str] | None = None) -> dict[str, Any]:
 def read_cases_of(weights: str | os.PathLike[str]) -> dict[str, list[str]]:
     """The ids under ``train`` and ``val`` beside weights; empty where nobody wrote them down."""
     notes = read_notes(weights)
-    return {side: notes[side] for side in ("train", "val") if isinstance(notes.get(side), list)}
+    sides = {side: notes.get(side) for side in ("train", "val")}
+    return {side: ids for side, ids in sides.items() if isinstance(ids, list) and all(isinstance(i, str) for i in ids)}

@@ -75,7 +75,7 @@ def read_properties(dataset_dir: str | os.PathLike[str]) -> dict[str, Any]:
         return {}
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: cannot be read as JSON ({flat(error)}); mend or remove it") from error
     if not isinstance(content, dict):
         raise InputError(f"{path}: holds a {type(content).__name__}, not an object; mend or remove it")
@@ -99,7 +99,7 @@ def declared_labels(dataset_dir: str | os.PathLike[str]) -> dict[int, str] | Non
                 found.update({int(item): found.get(int(item), str(key)) for item in value})
             else:
                 found[int(value)] = str(key)
-    except (AttributeError, TypeError, ValueError) as error:
+    except (ArithmeticError, AttributeError, TypeError, ValueError) as error:
         path = Path(dataset_dir) / "dataset.json"
         remedy = 'write {"0": "background", "1": "name"}'
         raise InputError(f'{path}: "labels" cannot be read; {remedy}') from error

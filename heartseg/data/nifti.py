@@ -20,6 +20,8 @@ NIFTI1_SIZE = ((348).to_bytes(4, "little"), (348).to_bytes(4, "big"))  # how a h
 NIFTI2_SIZE = ((540).to_bytes(4, "little"), (540).to_bytes(4, "big"))
 MAX_VOXELS = 2**30  # 1024^3: far beyond any heart scan, still readable on a workstation
 DEFLATE_RATIO = 1032  # zlib's largest possible compression: a header that promises more than this is lying
+MAX_BEYOND = 2**26  # bytes after the voxels; a gzip stream can hold a thousand times its size of them
+LARGEST_VOXEL = 1e12  # of a grey value; sums of squares over a whole volume stay far below float32's 3e38
 SPACING_LIMITS = (0.05, 50.0)  # mm; beyond them the header speaks of metres or micrometres
 GRID_TOLERANCE = 1e-3  # mm; above what float32 headers lose, far below a voxel
 CONVERT = "convert it to NIfTI (DICOM: dcm2niix)"
@@ -37,10 +39,14 @@ def read_nifti(path: str | os.PathLike[str], data: bool = True) -> tuple[nib.Nif
         InputError: whatever keeps the file from being read as a 3D volume of numbers.
     """
     name = str(path)
+    if os.path.islink(name) and not os.path.exists(name):
+        raise InputError(f"{name}: is a link that leads nowhere; put the file itself there")
     if not os.path.exists(name):
         raise InputError(f"{name}: there is no such file; check the path")
     if os.path.isdir(name):
         raise InputError(f"{name}: is a folder, not a NIfTI file; {CONVERT}")
+    if not os.path.isfile(name):  # to open a pipe would wait for ever
+        raise InputError(f"{name}: is a pipe or a device, not a file; put a NIfTI file there")
     if case_id(name) is None:
         raise InputError(f"{name}: is not named .nii or .nii.gz; {CONVERT}")
     level = nibabel_logger.level
@@ -51,8 +57,11 @@ def read_nifti(path: str | os.PathLike[str], data: bool = True) -> tuple[nib.Nif
             _check_header(header, name, packed)
             voxels = header.data_from_fileobj(file) if data else None
             # nibabel stops at the last voxel; only the end of the gzip stream proves that it is undamaged
-            while packed and data and file.read(2**20):
-                pass
+            beyond = 0
+            while packed and data and (block := file.read(2**20)):
+                beyond += len(block)
+                if beyond > MAX_BEYOND:
+                    raise InputError(f"{name}: goes on for over {MAX_BEYOND} bytes after its voxels; export it again")
         nibabel_logger.setLevel("CRITICAL")  # nibabel prints about trifles that it repairs
         image: Any = nib.load(name)
         check_grid(image.shape, image.affine, name)  # again, since a repair can change the affine
@@ -88,6 +97,8 @@ def _header(file: Any, name: str) -> Any:
     if block[:4] in NIFTI2_SIZE:
         block += file.read(540 - 348)
         header, magic = nib.Nifti2Header, block[4:8]
+    elif block[:4] not in NIFTI1_SIZE:
+        magic = b""
     if len(block) < header.template_dtype.itemsize or magic not in (b"n+1\0", b"n+2\0"):
         raise InputError(f"{name}: is not a single-file NIfTI (no n+1 or n+2 in its header); {CONVERT}")
     return header(block, check=False)
@@ -140,24 +151,22 @@ def check_grid(shape: tuple[int, ...], affine: Any, name: str) -> None:
         raise InputError(f"{name}: the affine is singular; set it from the scanner's geometry")
 
 
-def odd_spacing(spacing: np.ndarray) -> bool:
-    """Is a spacing (mm) one that no heart is scanned at?"""
-    return bool(spacing.min() < SPACING_LIMITS[0] or spacing.max() > SPACING_LIMITS[1])
-
-
 def check_spacing(affine: Any, name: str) -> None:
     """Refuse an affine (4x4) whose spacing cannot be in mm."""
     spacing = voxel_sizes(affine)
-    if odd_spacing(spacing):
+    low, high = SPACING_LIMITS
+    if spacing.min() < low or spacing.max() > high:
         sizes = " x ".join(f"{s:.4g}" for s in spacing)
-        low, high = SPACING_LIMITS
         raise InputError(f"{name}: spacing {sizes} is not in mm ({low:g} to {high:g}); write mm into the header")
 
 
 def check_voxels(voxels: np.ndarray, name: str) -> None:
-    """Refuse voxels that are NaN or infinite, or an image that shows nothing."""
+    """Refuse voxels that are NaN, infinite or beyond what single precision computes with, and an image of nothing."""
     _check_finite(voxels, name)
-    if voxels.min() == voxels.max():
+    low, high = float(voxels.min()), float(voxels.max())
+    if max(-low, high) > LARGEST_VOXEL:
+        raise InputError(f"{name}: holds voxels from {low:g} to {high:g}; scale them below {LARGEST_VOXEL:g}")
+    if np.float32(low) == np.float32(high):
         raise InputError(f"{name}: every voxel is {voxels.flat[0]}; the image shows nothing, export it again")
 
 

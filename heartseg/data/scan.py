@@ -19,6 +19,7 @@ from monai.transforms import MapTransform
 from heartseg.data.acdc import is_truth
 from heartseg.data.cases import find_cases
 from heartseg.data.files import atomic
+from heartseg.data.layout import scan as read_layout
 from heartseg.data.nifti import check_grid, check_same_grid, check_spacing, check_voxels, count_labels, read_nifti
 from heartseg.errors import InputError
 
@@ -142,7 +143,7 @@ def mask_path(scan: str | os.PathLike[str], output_dir: str | os.PathLike[str]) 
 def mask_target(scan: str | os.PathLike[str], output_dir: str | os.PathLike[str]) -> Path:
     """`mask_path`, or InputError where the mask would take the place of the scan itself."""
     target = mask_path(scan, output_dir)
-    if target.resolve() == Path(scan).resolve():
+    if _is_same(target, scan):
         raise InputError(f"{scan}: its mask would replace the scan itself; name another output folder")
     return target
 
@@ -153,9 +154,10 @@ def list_scans(
 ) -> list[dict[str, str]]:
     """Scans to segment, as ``{"image": path}``, from files and folders.
 
-    A folder gives its NIfTI files, or those of its ``imagesTs`` or, without one, ``imagesTr``. With
-    ``skip_done``, scans that have a mask in that folder are left out and counted in the log. Raises
-    InputError for a missing input, an empty folder, and two inputs whose masks would have one name.
+    A folder gives its NIfTI files; a data set those of its test part (``imagesTs``, or ``testing`` in ACDC's own
+    layout), or all where it has none. With ``skip_done``, scans that have a mask in that folder are left out and
+    counted in the log. Raises InputError for a missing input, an empty folder, and two inputs whose masks would
+    have one name.
     """
     inputs = [inputs] if isinstance(inputs, str | os.PathLike) else list(inputs)
     scans: list[str] = []
@@ -163,8 +165,8 @@ def list_scans(
         if not entry.exists():
             raise InputError(f"{entry}: there is no such file or folder; check the path")
         if entry.is_dir():
-            tests = (entry / "imagesTs").is_dir()
-            scans += [case["image"] for case in find_cases(entry, labelled=False if tests else None)]
+            _, test = read_layout(entry)
+            scans += [case["image"] for case in find_cases(entry, labelled=False if test.cases else None)]
         elif is_truth(entry):
             raise InputError(f"{entry}: is a label map by its name, not a scan; leave it out")
         else:
@@ -172,7 +174,7 @@ def list_scans(
     targets: dict[Path, str] = {}
     for scan in scans:
         target = mask_path(scan, ".") if skip_done is None else mask_target(scan, skip_done)
-        if target in targets and Path(targets[target]).resolve() == Path(scan).resolve():
+        if target in targets and _is_same(targets[target], scan):
             continue
         if target in targets:
             raise InputError(f"{scan}: its mask would replace that of {targets[target]}; segment them into two folders")
@@ -181,6 +183,11 @@ def list_scans(
     if len(todo) < len(targets):
         logger.warning(f"{len(targets) - len(todo)} of {len(targets)} scans have a mask already and are skipped")
     return [{"image": scan} for scan in todo]
+
+
+def _is_same(one: str | os.PathLike[str], other: str | os.PathLike[str]) -> bool:
+    """Whether two names are of one file, whether it is there or not; a link to itself is itself."""
+    return os.path.realpath(one) == os.path.realpath(other)
 
 
 def _grid(scan: MetaTensor) -> nib.Nifti1Image:

@@ -12,6 +12,9 @@ class FinalValidation:
     ``ValidationHandler`` validates every so many epochs, so that a run of fewer epochs, one whose last epochs
     fall between, and one that a time limit ends would leave their last weights unjudged, or none at all.
 
+    A run that is stopped goes on later and is judged then: after a signal nothing is validated, and when its time
+    is over only where no validation was yet, so that there are weights at all.
+
     List it before handlers that write at the end of a run.
     """
 
@@ -23,5 +26,9 @@ class FinalValidation:
         engine.add_event_handler(Events.COMPLETED, self._validate)
 
     def _validate(self, engine: Trainer) -> None:
+        stopped = getattr(engine.state, "stop_reason", None) is not None
+        judged = self.validator.state.best_metric_epoch != -1
+        if stopped and (judged or engine.state.in_a_hurry):
+            return
         if self.validator.state.epoch != engine.state.epoch and engine.state.iteration > 0:
             self.validator.run(engine.state.epoch)

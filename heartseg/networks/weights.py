@@ -87,7 +87,7 @@ def read_notes(weights: str | os.PathLike[str]) -> dict[str, Any]:
     """Content of the `notes_file` of weights; empty where there is none that can be read."""
     try:
         content = json.loads(notes_file(weights).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
 

@@ -135,7 +135,7 @@ def clinical_report(
     main = unseen or rows
     unknown = any(row["seen"] is None for row in main)
     return {
-        "patients": rows,
+        "patients": [rounded(row) for row in rows],
         "averaged_over": {
             "which": "unseen" if unseen else "all",
             "patients": len(main),
@@ -167,7 +167,7 @@ def _row(
         one, other = pred[measure], truth[measure]
         error = None if one is None or other is None else one - other
         row |= {f"{measure}_{suffix}": value for suffix, value in zip(SUFFIXES, (one, other, error), strict=True)}
-    return rounded(row)
+    return row
 
 
 def _agreement(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import nibabel as nib
 import numpy as np
 from ignite.engine import Engine, Events
 
 from heartseg.data.anatomy import anatomical_affine
+from heartseg.data.files import atomic
 from heartseg.data.nifti import read_nifti
 from heartseg.errors import InputError
 from heartseg.handlers.cases import decollated
@@ -25,7 +28,8 @@ class CasePictures:
     """Draw the first cases of an evaluation, ``output_dir/<id>.png``: image, truth and mask.
 
     They are drawn in three planes, or slice by slice where the scan is a stack of thick slices. The scan is read
-    again from its file, so the picture shows its own grid, turned as its anatomy lies.
+    again from its file, so the picture shows its own grid, turned as its anatomy lies. They appear when the evaluation
+    is complete: one that fails leaves no picture that no result goes with.
 
     Args:
         output_dir: where the pictures go.
@@ -51,14 +55,17 @@ class CasePictures:
         self.classes = classes
         self.slices = slices
         self.drawn = 0
+        self._folder: TemporaryDirectory[str] | None = None  # gone with what holds it, however the evaluation ends
 
     def attach(self, engine: Engine) -> None:
         """Register with an evaluator whose output carries ``image``, ``pred``, ``label`` and ``id``."""
         engine.add_event_handler(Events.STARTED, self._start)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._draw)
+        engine.add_event_handler(Events.COMPLETED, self._publish)
 
     def _start(self, engine: Engine) -> None:
         self.drawn = 0
+        self._folder = TemporaryDirectory(prefix="heartseg-pictures-")
 
     def _draw(self, engine: Engine) -> None:
         for entry, item in decollated(engine):
@@ -79,7 +86,17 @@ class CasePictures:
                 classes=self.classes,
                 slices=self.slices,
             )
-            save(figure, self.output_dir / f"{entry['id']}.png")
+            assert self._folder is not None  # an engine starts before it iterates
+            save(figure, Path(self._folder.name) / f"{entry['id']}.png")
+
+    def _publish(self, engine: Engine) -> None:
+        if self._folder is None:
+            return
+        for picture in sorted(Path(self._folder.name).iterdir()):
+            with atomic(self.output_dir / picture.name) as temporary:
+                shutil.copyfile(picture, temporary)
+        self._folder.cleanup()
+        self._folder = None
 
     def _dice(self, masks: Mapping[str, np.ndarray], spacing: Sequence[float]) -> list[str]:
         """A line with the Dice of each class, where classes are known."""

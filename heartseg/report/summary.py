@@ -33,8 +33,8 @@ class RunSummary:
     ``minutes`` (of this epoch with its validation). Numbers that are not finite are null;
     ``run_summary.json`` lists their epochs.
 
-    ``run_summary.json`` and ``run_summary.md``: status (``running``, ``finished``, ``interrupted`` or
-    ``failed``; a run that was killed stays at ``running``), why it stopped, the best epoch, machine,
+    ``run_summary.json`` and ``run_summary.md``: status (``running``, ``finished``, ``stopped``, ``interrupted``
+    or ``failed``; a run that was killed stays at ``running``), why it stopped, the best epoch, machine,
     memory, cases, settings, provenance. ``curves.png``: losses, Dice, learning rate.
 
     List it before handlers that raise on an exception (StatsHandler, CheckpointSaver), else it hears of none.
@@ -148,10 +148,11 @@ class RunSummary:
 
     def _completed(self, engine: SupervisedTrainer) -> None:
         done, planned = self._done(), engine.state.max_epochs
+        stopped = getattr(engine.state, "stop_reason", None)
         early = engine.should_terminate and done < planned
         reason = f"stopped early after epoch {done} of {planned}" if early else "all epochs done"
-        # a handler that ends the run may say why: `engine.state.stop_reason = "time limit of 30 minutes"`
-        self._write(engine, "finished", getattr(engine.state, "stop_reason", None) or reason)
+        # a handler that ends the run before its end says why: `engine.state.stop_reason = "time limit of 30 minutes"`
+        self._write(engine, "stopped" if stopped else "finished", stopped or reason)
 
     def _done(self) -> int:
         """The last whole epoch: a time limit ends a run within the next one."""

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from answers import refused
 from every_bundle import BUNDLES, ROOT, configuration, each_bundle
 from monai.bundle import ConfigParser, ConfigWorkflow, ckpt_export, verify_net_in_out
 from monai.bundle.properties import InferProperties, MetaProperties, TrainProperties
@@ -108,6 +109,27 @@ def test_the_network_can_be_exported(bundle, tmp_path, monkeypatch):
     image = torch.randn(1, form["num_channels"], *size, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         assert torch.equal(exported(image), network(image))
+
+
+@each_bundle
+def test_what_no_run_can_have_is_told_before_anything_is_built(bundle, python, heartseg, tmp_path, monkeypatch):
+    """In one line: there are no data, and nobody asks for them."""
+    monkeypatch.chdir(tmp_path)
+    words = ["run", "training", "--config_file", "configs/train.yaml", "--output_dir", tmp_path / "out"]
+    ended = python("-m", "monai.bundle", *words, "--patience", 0, cwd=bundle)
+    assert (ended.returncode, ended.stderr.splitlines()[-1]) == (
+        2,
+        "heartseg: patience: 0 is not a positive number; give one",
+    )
+    assert "Traceback" not in ended.stderr
+    device = f"device=cuda:{torch.cuda.device_count()}"  # one more than there are
+    for door, named in (("train", ["--data", "nowhere"]), ("evaluate", ["--data", "nowhere", "--weights", "no.pt"])):
+        line = refused(heartseg(door, bundle.name, *named, "--set", device, "--out", "out"))
+        assert line.startswith("device: cuda:") and line.endswith("; give cpu, or leave it out")
+    (tmp_path / "scan.nii.gz").touch()
+    line = refused(heartseg("segment", bundle.name, "scan.nii.gz", "--set", device, "--out", "out"))
+    assert line.startswith("device: cuda:")
+    assert [path.name for path in tmp_path.iterdir()] == ["scan.nii.gz"]
 
 
 KINDS = {

@@ -1,12 +1,18 @@
 """What every bundle must keep of the house rules. A new folder in bundles/ is found."""
 
+import json
 import re
+import tomllib
 from collections.abc import Iterator
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
-from every_bundle import configuration, each_bundle, each_yaml, ids
+from every_bundle import ROOT, configuration, each_bundle, each_yaml, ids
 from monai.bundle import ConfigParser
+from monai.transforms import Compose
+
+from heartseg.bundle import PATHS
 
 WHOLE = re.compile(r"^# -{5,} knobs$", re.MULTILINE)  # a configuration with knobs of its own
 SYSTEM = re.compile(r"^# -{5,} the system$", re.MULTILINE)
@@ -53,7 +59,8 @@ def test_an_artifact_comes_between_geometry_and_normalisation(bundle, monkeypatc
     parser = ConfigParser()
     parser.read_config(["configs/inference.yaml", "configs/robustness.yaml"])
     whole, geometry, normalisation = map(parser.get_parsed_content, ("preprocessing", "geometry", "normalisation"))
-    assert whole.flatten().transforms == (*geometry.flatten().transforms, *Compose([normalisation]).flatten().transforms)
+    parts = Compose([geometry, normalisation]).flatten().transforms
+    assert whole.flatten().transforms == parts
     assert (parser["dataset::after"], parser["artifacts"]) == ("@normalisation", "$list(heartseg.artifacts.ARTIFACTS)")
 
 
@@ -102,6 +109,44 @@ def test_each_knob_is_explained(path):
         if not re.search(r" # \S", re.sub(r'"[^"]*"', "", line))
     ]
     assert bare == []
+
+
+@each_bundle
+def test_a_run_that_goes_on_knows_of_each_knob(bundle):
+    """Whether it is the same: else a run would go on with another one in silence."""
+    path = configuration(bundle, "train")
+    text, config = path.read_text(encoding="utf-8"), ids(path)
+    knobs = set(re.findall(r"^(\w+):", text[WHOLE.search(text).end() : SYSTEM.search(text).start()], re.MULTILINE))
+    settings = config["settings"]
+    groups = [settings[group] for group in ("fixed", "schedule", "free")]
+    names = [name for group in groups for name in group]
+    assert [name for name in names if names.count(name) > 1] == []
+    assert [(name, value) for group in groups for name, value in group.items() if value != f"@{name}"] == []
+    # Where things lie and run; the cases are compared themselves.
+    elsewhere = {"bundle_root", "device", "download", *PATHS} | {"validation_share"}
+    assert knobs - set(names) <= elsewhere
+    assert set(names) <= knobs
+    assert settings["cases"].keys() == {"train", "val"}
+
+
+def test_weights_that_are_not_for_commerce_stay_out_of_what_is_published():
+    """What model.json says of weights, against what pyproject.toml leaves out of the wheel and the source archive."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
+    excluded = settings["exclude-package-data"]["heartseg.bundles"]
+    bound = set()
+    for notes in ROOT.glob("bundles/*/models/*.json"):
+        if not json.loads(notes.read_text(encoding="utf-8")).get("licence", {}).get("commercial", True):
+            # Whatever else lies there may hold the same: a checkpoint, the last weights.
+            bound |= {path.relative_to(ROOT / "bundles") for path in (notes, *notes.parent.glob("*.pt"))}
+    published = [path.with_suffix(".pt") for path in bound]
+    assert published  # else nothing is seen
+    assert [str(path) for path in published if not any(fnmatch(str(path), pattern) for pattern in excluded)] == []
+    idle = [pattern for pattern in excluded if not any(fnmatch(str(path), pattern) for path in published)]
+    assert idle == [], "nothing forbids these: publish them"
+    # The source archive holds what MANIFEST.in names beside the packages' data, whatever that leaves out.
+    lines = (ROOT / "MANIFEST.in").read_text(encoding="utf-8").splitlines()
+    assert settings["include-package-data"] is False
+    assert [line for line in lines if not line.startswith("#") and re.search(r"bundles|\.pt\b", line)] == []
 
 
 def texts(bundle: Path) -> Iterator[Path]:

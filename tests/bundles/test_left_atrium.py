@@ -82,11 +82,13 @@ def test_training_learns(learned):
 def test_the_best_weights_are_plain_and_the_averaged_ones(learned):
     best = torch.load(learned / "model.pt", map_location="cpu", weights_only=True)
     last = torch.load(learned / "checkpoint.pt", map_location="cpu", weights_only=True)
-    assert set(last) == {"network", "ema", "optimizer", "lr_scheduler"}
-    state = best.get("model", best)
-    assert state.keys() == last["ema"].keys()
-    assert all(torch.equal(state[name], last["ema"][name]) for name in state)  # the last validation was the best
-    assert not all(torch.equal(state[name], last["network"][name]) for name in state)
+    saved = last["state"]
+    assert set(saved) == {"network", "ema", "optimizer", "lr_scheduler", "plateau", "early_stop", "summary"}
+    assert (last["epoch"], last["finished"], last["best"]["epoch"]) == (10, True, 10)
+    assert last["best"]["sha256"] == sha256(learned / "model.pt")
+    assert best.keys() == saved["ema"].keys()
+    assert all(torch.equal(best[name], saved["ema"][name]) for name in best)  # the last validation was the best
+    assert not all(torch.equal(best[name], saved["network"][name]) for name in best)
 
 
 def test_the_cases_are_listed_beside_the_weights(learned):
@@ -233,7 +235,7 @@ def test_a_seed_gives_the_same_run_to_the_bit_and_another_seed_another(phantoms,
         workflow("train", "training", TRAIN, check=name == "other", **values)
         states.append(torch.load(out / "model.pt", weights_only=True))
         (row,) = read_json(out / "training_metrics.json")
-        states[-1] = (states[-1].get("model", states[-1]), row["train_loss"], row["val_loss"])
+        states[-1] = (states[-1], row["train_loss"], row["val_loss"])
     (first, *losses), (second, *again), (other, *others) = states
     assert all(torch.equal(first[name], second[name]) for name in first) and losses == again
     assert not any(torch.equal(first[name], other[name]) for name in first if first[name].ndim > 1)
@@ -253,16 +255,14 @@ def split(folder):
 def test_the_plain_network_trains_and_is_told_from_the_shipped_one(phantoms, heartseg, tmp_path):
     run, small = tmp_path / "run", ["spacing=[5, 5, 5]", "roi_size=[32, 32, 32]", "overlap=0.0", "batch_size=4"]
     words = ["--overlay", "demo", "--overlay", "quick", "--overlay", "plain"]
-    for setting in (*small, "epochs=1"):
+    for setting in (*small, "epochs=1", "folds=2"):
         words += ["--set", setting]
     status, _, said = heartseg("train", "left_atrium", "--data", phantoms, "--out", run, *words)
     assert status == 0, said[-2000:]
     summary = read_json(run / "run_summary.json")
     assert (summary["status"], summary["epochs"], summary["parameters"]) == ("finished", 1, 22_625_314)
     state = torch.load(run / "model.pt", weights_only=True)
-    assert sum(t.numel() for n, t in state.get("model", state).items() if "running" not in n and "num_b" not in n) == (
-        22_625_314
-    )
+    assert sum(t.numel() for n, t in state.items() if "running" not in n and "num_b" not in n) == (22_625_314)
 
     judge = ["evaluate", "left_atrium", "--data", phantoms, "--run", run, "--split", "val", "--set", small[0]]
     status, _, said = heartseg(*judge, "--out", tmp_path / "wrong")
@@ -274,7 +274,7 @@ def test_the_plain_network_trains_and_is_told_from_the_shipped_one(phantoms, hea
     own = ["--overlay", "plain", "--set", small[1], "--set", small[2], "--set", "anatomy=header"]
     status, _, said = heartseg(*judge, *own, "--out", tmp_path / "right")
     assert status == 0, said[-2000:]
-    assert read_json(tmp_path / "right" / "evaluation_results.json")["clean"]["averaged_over"]["cases"] == 2
+    assert read_json(tmp_path / "right" / "evaluation_results.json")["clean"]["averaged_over"]["cases"] == 3
 
 
 def test_the_resolved_configuration_is_kept_and_runs_again(phantoms, heartseg, python, tmp_path):
@@ -288,5 +288,4 @@ def test_the_resolved_configuration_is_kept_and_runs_again(phantoms, heartseg, p
     ended = python("-m", "monai.bundle", "run", "training", *again, cwd=BUNDLE)
     assert ended.returncode == 0, ended.stderr[-2000:]
     one, two = (torch.load(tmp_path / run / "model.pt", weights_only=True) for run in ("one", "two"))
-    one, two = one.get("model", one), two.get("model", two)
     assert all(torch.equal(one[name], two[name]) for name in one)

@@ -143,6 +143,51 @@ def test_a_turned_label_stays_whole_and_with_its_image(parts: Callable[..., Get]
     assert max(sizes) / min(sizes) > 1.2  # scaled, so it was not the same picture again and again
 
 
+def marked(place: tuple[slice, ...]) -> dict[str, MetaTensor]:
+    """A stack of 50 x 42 voxels, each of another value, whose label marks one place."""
+    label = torch.zeros(50, 42, DEPTH)
+    label[place] = 2
+    return {"image": stack(torch.arange(50.0 * 42 * DEPTH).reshape(50, 42, DEPTH)), "label": stack(label)}
+
+
+HEART = (slice(20, 30), slice(12, 16), slice(2, 3))
+CORNER = (slice(2, 30), slice(12, 16), slice(0, 4))
+
+
+@pytest.mark.parametrize(
+    ("surroundings", "place", "box"),
+    [
+        (6, HEART, (slice(14, 36), slice(6, 22))),  # 6 voxels more on every side of 20..29 and 12..15
+        (8, CORNER, (slice(0, 38), slice(4, 24))),  # not beyond the slice
+        (64, HEART, (slice(0, 50), slice(0, 42))),
+        (None, HEART, (slice(0, 50), slice(0, 42))),
+    ],
+)
+def test_windows_are_taken_from_the_surroundings_of_the_heart(
+    surroundings: int | None, place: tuple[slice, ...], box: tuple[slice, slice], parts: Callable[..., Get]
+) -> None:
+    """Of all slices, whichever show it; and of the same place in image and label."""
+    get = parts(**PLAIN, input_size=[16, 16], surroundings=surroundings, spike_threshold=None)
+    case = marked(place)
+    found = get("train::deterministic_transforms")(case)
+    seen = get("preprocessing")(case)
+    inside = slice(1, -1)  # the slices beside the ends stand there again
+    assert found["image"].shape[-1] == DEPTH + 2
+    assert torch.equal(found["image"].as_tensor()[..., inside], seen["image"].as_tensor()[(slice(None), *box)])
+    label = found["label"].as_tensor()[..., inside].argmax(0)
+    assert torch.equal(label, case["label"].as_tensor()[box].long())
+
+
+def test_a_heart_that_resampling_lost_keeps_the_whole_stack(parts: Callable[..., Get]) -> None:
+    """At twice the spacing the even voxels are left, and this one is odd."""
+    get = parts(**{**PLAIN, "spacing": [2 * SIZE, 2 * SIZE]}, input_size=[16, 16], surroundings=2)
+    case = marked((slice(21, 22), slice(13, 14), slice(2, 3)))
+    seen, found = (get(name)(case) for name in ("preprocessing", "train::deterministic_transforms"))
+    assert seen["label"].sum() == 0 and min(seen["label"].shape[1:3]) > 20  # else it would be padded to the window
+    for key, channels in (("image", 1), ("label", 4)):
+        assert found[key].shape == (channels, *seen[key].shape[1:3], DEPTH + 2)
+
+
 @pytest.mark.parametrize(("probability", "least", "most"), [(0.0, 0, 0), (0.5, 12, 28), (1.0, 40, 40)])
 def test_artifacts_come_as_often_as_asked_for(
     probability: float, least: int, most: int, parts: Callable[..., Get]

@@ -12,6 +12,7 @@ from monai.handlers import ValidationHandler
 
 from heartseg.artifacts import RandMRIArtifactsd
 from heartseg.bundle import find_bundle
+from heartseg.errors import input_error
 from heartseg.handlers import GradientClipping
 
 Get = Callable[[str], Any]
@@ -50,6 +51,8 @@ KNOBS: dict[str, tuple[Any, Callable[[Get], Any]]] = {
         ["ghosting"],
         lambda get: [type(one).__name__[4:].lower() for one in artifacts(get).transform.transforms],
     ),
+    "bfloat16": (True, lambda get: get("train::inferer").enabled),
+    "spike_threshold": (20, lambda get: get("despiking").threshold),
     "slices_per_frame": (6, lambda get: len(get("train::dataset")) / len(get("cases::train"))),
 }
 
@@ -83,6 +86,13 @@ def test_a_batch_has_the_size_and_the_slices_that_were_asked_for(changed: Get) -
 @pytest.mark.parametrize(("share", "folds"), [(0.25, 4), (0.125, 8), (0.2, 5), (0.1, 10), (0.5, 2)])
 def test_a_share_of_the_patients_validates(share: float, folds: int, parts: Callable[..., Get]) -> None:
     assert parts(validation_share=share)("folds") == folds
+
+
+@pytest.mark.parametrize("share", [0.9, 0.0, -0.25, 1.5, True])
+def test_a_share_that_leaves_none_to_train_with_is_refused(share: Any, parts: Callable[..., Get]) -> None:
+    with pytest.raises(Exception) as info:  # MONAI wraps it
+        parts(validation_share=share)("cases::train")
+    assert str(input_error(info.value)).partition("validation_share: ")[2].startswith(f"{share!r} is n")
 
 
 def test_without_workers_nothing_is_fetched_ahead(parts: Callable[..., Get]) -> None:

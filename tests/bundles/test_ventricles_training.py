@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from answers import refused
-from evaluations import strict
+from evaluations import results, strict
 from monai.bundle import ConfigParser
 from monai.networks.nets import AttentionUnet
 
@@ -59,7 +59,6 @@ def network(overlay=None):
 
 def test_weights_load_bare_and_wrapped(learned_cines, tmp_path):
     state = torch.load(learned_cines / "model.pt", map_location="cpu", weights_only=True)
-    state = state.get("model", state)
     torch.save(state, tmp_path / "bare.pt")
     torch.save({"model": state}, tmp_path / "wrapped.pt")
     paths = [tmp_path / "bare.pt", tmp_path / "wrapped.pt", learned_cines / "model.pt"]
@@ -73,10 +72,10 @@ def test_weights_load_bare_and_wrapped(learned_cines, tmp_path):
 def test_the_last_weights_are_the_averaged_ones(learned_cines):
     """Whichever validation was the best."""
     final, last = (torch.load(learned_cines / name, weights_only=True) for name in ("final.pt", "checkpoint.pt"))
-    final = final.get("model", final)
-    assert final.keys() == last["ema"].keys()
-    assert all(torch.equal(final[name], last["ema"][name]) for name in final)
-    assert not all(torch.equal(final[name], last["network"][name]) for name in final)
+    averaged, network = last["state"]["ema"], last["state"]["network"]
+    assert final.keys() == averaged.keys()
+    assert all(torch.equal(final[name], averaged[name]) for name in final)
+    assert not all(torch.equal(final[name], network[name]) for name in final)
     load_weights(network(), learned_cines / "final.pt")
 
 
@@ -94,10 +93,37 @@ def test_a_seed_gives_the_same_weights_to_the_bit_and_another_seed_others(cines,
         assert status == 0, said[-2000:]
         assert torch.backends.cudnn.benchmark  # a knob
         states.append(torch.load(tmp_path / name / "model.pt", weights_only=True))
-        states[-1] = states[-1].get("model", states[-1])
     first, second, other = states
     assert all(torch.equal(first[name], second[name]) for name in first)
     assert not any(torch.equal(first[name], other[name]) for name in first if first[name].ndim > 1)
+
+
+def test_the_part_that_a_run_split_off_is_found_again(cines, heartseg, tmp_path):
+    """By another share and seed than the YAML's; the network computes in bfloat16."""
+    run, settings = tmp_path / "run", ["validation_share=0.5", "seed=7", "fold=1", "bfloat16=true"]
+    words = [word for setting in settings for word in ("--set", setting)]
+    status, _, said = heartseg("train", "ventricles", "--data", cines, *QUICK, *words, "--out", run)
+    assert status == 0, said[-2000:]
+    state = torch.load(run / "model.pt", weights_only=True)
+    assert {t.dtype for t in state.values() if t.is_floating_point()} == {torch.float32}
+    (epoch,) = strict(run / "training_metrics.json")
+    assert epoch["train_loss"] > 0 and epoch["val_loss"] > 0
+    own = strict(run / "model.json")
+    assert len(own["val"]) == len(own["train"]) == 4  # of two patients each
+
+    judge = ["--data", cines, "--run", run, "--set", "pictures=0"]
+    for door, split, more in (("evaluate", "val", []), ("evaluate", "train", []), ("robustness", "val", ["noise"])):
+        out = tmp_path / f"{door}-{split}"
+        artifact = [word for name in more for word in ("--artifact", name, "--severity", "mild")]
+        status, _, said = heartseg(door, "ventricles", *judge, "--split", split, *artifact, "--out", out)
+        assert status == 0, said[-2000:]
+        cases = results(out)["clean"]["cases"]
+        assert [(case["id"], case["seen"]) for case in cases] == [(name, split == "train") for name in own[split]]
+
+    # What a person says counts more, and all frames need no split.
+    status, _, said = heartseg("evaluate", "ventricles", *judge, "--split", "val", "--set", "fold=0", "--out", tmp_path)
+    assert status == 0, said[-2000:]
+    assert [case["id"] for case in results(tmp_path)["clean"]["cases"]] == own["train"]
 
 
 # Attention

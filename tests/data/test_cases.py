@@ -3,7 +3,7 @@ import random
 
 import pytest
 
-from heartseg.data.cases import find_cases, select_cases, split_cases
+from heartseg.data.cases import find_cases, folds_of, select_cases, split_cases
 from heartseg.errors import InputError
 
 
@@ -224,6 +224,13 @@ def test_split_does_not_depend_on_the_order_of_the_cases(acdc):
 def test_split_out_of_range(acdc, keys, line):
     with pytest.raises(InputError, match=line):
         split_cases(find_cases(acdc, labelled=True), **keys)
+
+
+def test_folds_of_a_share():
+    assert [folds_of(share) for share in (0.5, 0.6, 0.3, 0.25, 0.2, 0.125)] == [2, 2, 3, 4, 5, 8]
+    for share in (0.7, 1, 1.5, 0, -0.5, float("nan"), True, "0.5", None):
+        with pytest.raises(InputError, match=r"^validation_share: .* is no share .*; give a number above 0, up to 0"):
+            folds_of(share)
 
 
 def test_select_sections(acdc):

@@ -1,6 +1,7 @@
 """Scans that are loaded and listed: as they are, or one line says why not."""
 
 import logging
+import shutil
 
 import nibabel as nib
 import numpy as np
@@ -179,6 +180,20 @@ def test_folders(folder):
         "imagesTr/a.nii.gz",
         "imagesTs/b.nii.gz",
     ]
+
+
+def test_patients_to_test_with(tmp_path):
+    """ACDC's own layout: those in testing/ where there are some, else all; with or without database/."""
+    for patient in ("training/patient001", "testing/patient101", "testing/patient102"):
+        place = tmp_path / "database" / patient
+        place.mkdir(parents=True)
+        for end in ("_frame01", "_frame01_gt", "_4d"):
+            (place / f"{place.name}{end}.nii.gz").touch()
+    expected = [f"testing/patient{n}/patient{n}_frame01.nii.gz" for n in (101, 102)]
+    assert names(list_scans(tmp_path), tmp_path / "database") == expected
+    assert names(list_scans(tmp_path / "database"), tmp_path / "database") == expected
+    shutil.rmtree(tmp_path / "database" / "testing")
+    assert names(list_scans(tmp_path), tmp_path / "database") == ["training/patient001/patient001_frame01.nii.gz"]
 
 
 def test_training_images_without_test_images(folder):

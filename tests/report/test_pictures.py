@@ -71,10 +71,18 @@ def names(folder):
 def test_the_first_cases_are_drawn_under_their_names(tmp_path, drawn):
     cases = [case(tmp_path, identity) for identity in ("la_003", "la_004", "la_005", "la_007")]
     evaluate(CasePictures(tmp_path / "pictures", cases=3), cases[:2], cases[2:])
-    assert [call["path"] for call in drawn] == [
-        tmp_path / "pictures" / f"{identity}.png" for identity in ("la_003", "la_004", "la_005")
-    ]
+    assert [call["path"].name for call in drawn] == ["la_003.png", "la_004.png", "la_005.png"]
     assert [call["title"] for call in drawn] == ["la_003", "la_004", "la_005"]
+
+
+def test_an_evaluation_that_fails_leaves_no_picture(tmp_path):
+    cases = [case(tmp_path, "a"), ({"id": "b"}, {})]  # of the second nothing is known
+    handler = CasePictures(tmp_path / "pictures")
+    with pytest.raises(KeyError):
+        evaluate(handler, cases[:1], cases[1:])
+    assert handler.drawn == 2 and not (tmp_path / "pictures").exists()
+    evaluate(handler, cases[:1])
+    assert names(tmp_path / "pictures") == ["a.png"]
 
 
 def test_every_evaluation_draws_anew(tmp_path, drawn):

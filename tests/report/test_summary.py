@@ -20,6 +20,7 @@ from monai.networks.nets import UNet
 
 from heartseg.data.files import sha256
 from heartseg.errors import InputError, input_error
+from heartseg.handlers import FinalValidation
 from heartseg.report.summary import RunSummary, plain, summary_markdown
 
 FILES = {"curves.png", "run_summary.json", "run_summary.md", "training_metrics.json"}
@@ -119,7 +120,32 @@ def test_a_reason_that_a_handler_left_is_taken_over(tmp_path):
         engine.terminate()
 
     run(tmp_path, epochs=3, handlers=[Do(2, stop)])
-    assert load(tmp_path)["stop_reason"] == "time limit of 30 minutes"
+    content = load(tmp_path)
+    assert (content["status"], content["stop_reason"]) == ("stopped", "time limit of 30 minutes")
+    assert (content["epochs"], content["max_epochs"]) == (1, 3)
+    text = (tmp_path / "run_summary.md").read_text(encoding="utf-8")
+    assert "| status | stopped: time limit of 30 minutes |" in text
+
+
+def test_a_validation_after_a_limit_of_time_belongs_to_the_last_whole_epoch(tmp_path):
+    def stop(engine):
+        engine.state.stop_reason = "time limit of 30 minutes"
+        engine.state.in_a_hurry = False
+        engine.terminate()
+
+    class Judge:
+        """Has the last weights validated."""
+
+        def attach(self, validator):
+            self.validator = validator
+
+        def set_trainer(self, trainer):
+            FinalValidation(self.validator).attach(trainer)
+
+    run(tmp_path, epochs=3, interval=9, handlers=[Do(2, stop)], validator_handlers=[Judge()])
+    (row,) = load(tmp_path, "training_metrics.json")
+    assert row["epoch"] == 1 and row["val_dice"] is not None and row["val_loss"] is not None
+    assert load(tmp_path)["best"]["epoch"] == 1
 
 
 @pytest.mark.parametrize(

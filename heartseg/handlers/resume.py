@@ -1,0 +1,283 @@
+"""Exact resume: a run that was stopped anywhere ends with the weights of one that was not."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from ignite.engine import Events
+from monai.engines import Evaluator, Trainer
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+
+from heartseg.data.files import sha256
+from heartseg.data.runs import leave_run
+from heartseg.data.seeded import EpochSampler, derived_seed, seed_everything
+from heartseg.errors import InputError, LostWorkerError, OtherRunError, input_error
+from heartseg.handlers.changes import changed, plain, say_changes
+from heartseg.handlers.checkpoints import DamagedError, load_checkpoint, save_checkpoint
+from heartseg.handlers.stopping import Stop
+
+logger = logging.getLogger("heartseg")
+FORMAT = 1  # of the checkpoint
+COUNTED = ("best", "num_bad_epochs", "cooldown_counter", "last_epoch")  # what a plateau rule has seen, not what it is
+CHECKPOINT, BEFORE, BEST, PENDING, FINAL = "checkpoint.pt", "checkpoint.previous.pt", "model.pt", ".best.pt", "final.pt"
+
+
+class ExactResume:
+    """Runs a trainer so that it can be killed at any moment and goes on exactly, by the same command.
+
+    After every epoch ``checkpoint.pt`` holds the state of all that learns or counts, the epoch, the best metric,
+    and the settings; it is written whole or not at all, with a checksum, and the one before stays as
+    ``checkpoint.previous.pt``. What is random is not saved: order and augmentation follow from (seed, epoch, index)
+    (`heartseg.data.EpochSampler`, `heartseg.data.SeededCacheDataset`), and a step's own randomness, such as dropout,
+    from (seed, iteration). So on a CPU a resumed run has, to the bit, the weights of one that was never stopped. An
+    epoch that was not finished is done again.
+
+    ``model.pt`` holds the best weights, ``final.pt`` the last ones. Weights of a new best validation wait until the
+    checkpoint that knows of them is on the disk, so that ``model.pt`` never is of a future that was lost.
+
+    A run that is finished says so and does nothing. More epochs go on, as do changed settings, which are reported;
+    only those under ``fixed`` have to be the same.
+
+    Args:
+        output_dir: folder of the run.
+        seed: of the run.
+        validator: the evaluator whose key metric decides which weights are the best, the higher the better.
+        weights: the network whose weights are kept: the averaged one, where there is one.
+        state: objects with ``state_dict`` and ``load_state_dict`` by name, with ``network`` and ``optimizer`` among
+            them, and the early stopping under ``early_stop``.
+        sampler: says the order of an epoch.
+        fixed: settings that cannot change, as plain values.
+        schedule: settings that the learning rate's course follows from: where one changes, it is computed anew.
+        free: settings that may change.
+        max_minutes: stop, save and end after so many minutes; None: no limit.
+    """
+
+    def __init__(
+        self,
+        output_dir: str | os.PathLike[str],
+        seed: int,
+        validator: Evaluator,
+        weights: torch.nn.Module,
+        state: Mapping[str, Any],
+        sampler: EpochSampler,
+        fixed: Mapping[str, Any] | None = None,
+        schedule: Mapping[str, Any] | None = None,
+        free: Mapping[str, Any] | None = None,
+        max_minutes: float | None = None,
+    ) -> None:
+        self.folder = Path(output_dir)
+        self.seed = seed
+        self.validator = validator
+        self.weights = weights
+        self.state = dict(state)
+        self.sampler = sampler
+        self.settings = plain({"fixed": fixed or {}, "schedule": schedule or {}, "free": free or {}})
+        self.stop = Stop(max_minutes)
+        self.best: dict[str, Any] | None = None
+        self._saved = 0
+        self._finished = False
+        self._scaler: dict[str, Any] | None = None
+
+    def run(self, trainer: Trainer) -> None:
+        """Go on where the folder's checkpoint ends, or begin; return when the training is done or its time is over.
+
+        Raises InputError for a checkpoint that is damaged, or of settings that cannot change, and where the folder
+        cannot be written; SystemExit with 128 + the signal's number after a signal.
+        """
+        try:
+            if not self._restore(trainer):
+                self._attach(trainer)
+                with self.stop.listen():
+                    trainer.run()
+        except RuntimeError as error:
+            # A signal to a whole group of processes, as `timeout` sends it, ends the workers before the step.
+            if self.stop.signal is None or not isinstance(input_error(error), LostWorkerError):
+                raise
+        finally:
+            leave_run(self.folder)
+        if self.stop.reason is not None and self._finished:
+            print(f"{self.folder}: {self.stop.reason} as it ended; it is finished", flush=True)
+        elif self.stop.reason is not None:
+            saved = f"epoch {self._saved} of {trainer.state.max_epochs}" if self._saved else "no epoch"
+            print(f"{self.folder}: {self.stop.reason}; {saved} is saved; the same command goes on", flush=True)
+        if self.stop.signal is not None:
+            raise SystemExit(128 + self.stop.signal)
+
+    def _attach(self, trainer: Trainer) -> None:
+        self._saved = trainer.state.epoch
+        (self.folder / PENDING).unlink(missing_ok=True)  # of a future that was lost
+        trainer.add_event_handler(Events.STARTED, self._started)
+        trainer.add_event_handler(Events.EPOCH_STARTED, self._epoch_started)
+        trainer.add_event_handler(Events.ITERATION_STARTED, self._iteration_started)
+        self.validator.add_event_handler(Events.COMPLETED, self._validated, trainer)
+        # Behind all others, so that what they change in this epoch is in its checkpoint.
+        trainer.add_event_handler(Events.EPOCH_COMPLETED, self._epoch_completed)
+        trainer.add_event_handler(Events.COMPLETED, self._completed)
+        self.stop.attach(trainer)
+
+    def _restore(self, trainer: Trainer) -> bool:
+        """Take up the newest whole checkpoint there is, if any; whether nothing is left to do."""
+        useless: list[InputError] = []
+        for path in (self.folder / CHECKPOINT, self.folder / BEFORE):
+            if not path.exists():
+                continue
+            try:
+                saved = load_checkpoint(path)
+            except DamagedError as error:
+                useless.append(error)
+                logger.warning(f"{error}")
+                continue
+            if saved.get("format") != FORMAT:
+                raise OtherRunError(f"{path}: is of another version of heartseg; name another output folder")
+            differences = changed(saved["settings"], self.settings, path)
+            if self._over(trainer, saved):
+                if not saved["finished"]:  # it was stopped behind its last epoch, which is done again
+                    asked = f"{path}: is of epoch {saved['epoch']}, and no more is asked for now"
+                    useless.append(OtherRunError(f"{asked}; ask for more, or name another output folder"))
+                    continue
+                print(f"{self.folder}: is finished, after epoch {saved['epoch']}; nothing to do", flush=True)
+                return True
+            self._take(trainer, saved, path, any(group == "schedule" for group, *_ in differences), bool(differences))
+            os.replace(path, self.folder / CHECKPOINT)  # else the next save would keep what cannot be used
+            print(f"{self.folder}: goes on after epoch {saved['epoch']} of {trainer.state.max_epochs}", flush=True)
+            say_changes(differences)
+            return False
+        if useless:
+            raise useless[0]
+        return False
+
+    def _over(self, trainer: Trainer, saved: Mapping[str, Any]) -> bool:
+        stopper = self.state.get("early_stop")
+        waited = stopper is not None and saved["state"]["early_stop"]["counter"] >= stopper.patience
+        return saved["epoch"] >= trainer.state.max_epochs or waited
+
+    def _take(self, trainer: Trainer, saved: Mapping[str, Any], path: Path, rescheduled: bool, differs: bool) -> None:
+        """All that a checkpoint holds; a new schedule is walked to where the old one was."""
+        for name in sorted(self.state, key="optimizer".__eq__):  # it is last: the schedules write into it
+            target, state = self.state[name], saved["state"].get(name)
+            try:
+                if name == "optimizer":
+                    self._take_optimizer(state, rescheduled, differs)
+                elif isinstance(target, ReduceLROnPlateau):
+                    now = target.state_dict()
+                    target.load_state_dict({**now, **{key: state[key] for key in COUNTED}})
+                elif isinstance(target, LRScheduler) and rescheduled:
+                    _walk(target, state, saved, trainer.state.epoch_length)
+                else:
+                    target.load_state_dict(state)
+            except (RuntimeError, KeyError, ValueError, TypeError) as error:
+                told = [line.strip() for line in str(error).splitlines()] or [type(error).__name__]
+                raise OtherRunError(
+                    f"{path}: a run cannot go on with another {name}: {told[min(1, len(told) - 1)]}; "
+                    "set it back, or name another output folder"
+                ) from None
+        trainer.state.epoch = saved["epoch"]
+        trainer.state.iteration = saved["epoch"] * trainer.state.epoch_length
+        self._scaler = saved["scaler"]
+        self._take_best(saved["best"])
+
+    def _take_optimizer(self, old: Mapping[str, Any], rescheduled: bool, differs: bool) -> None:
+        optimizer, groups = self.state["optimizer"], old["param_groups"]
+        if differs:
+            # What is asked for now counts, but for the learning rate of a schedule that goes on.
+            kept = () if rescheduled else ("lr",)
+            groups = [
+                {**now, **{key: group[key] for key in kept}}
+                for now, group in zip(optimizer.state_dict()["param_groups"], groups, strict=True)
+            ]
+        optimizer.load_state_dict({"state": old["state"], "param_groups": groups})
+
+    def _take_best(self, best: dict[str, Any] | None) -> None:
+        """The best weights so far, and their file, as the checkpoint knows them."""
+        self.best = best
+        if best is None:
+            return
+        self.validator.state.best_metric, self.validator.state.best_metric_epoch = best["metric"], best["epoch"]
+        pending, model = self.folder / PENDING, self.folder / BEST
+        if pending.exists() and sha256(pending) == best["sha256"]:
+            os.replace(pending, model)  # it was killed between the checkpoint and this
+        if not model.exists() or sha256(model) != best["sha256"]:
+            logger.warning(f"{model}: is not what epoch {best['epoch']} left there; a better one will replace it")
+
+    def _started(self, trainer: Trainer) -> None:
+        if trainer.scaler is not None and self._scaler:  # empty: of a scaler that did nothing
+            trainer.scaler.load_state_dict(self._scaler)
+
+    def _epoch_started(self, trainer: Trainer) -> None:
+        self.sampler.epoch = trainer.state.epoch  # the loader asks for its order after this
+
+    def _iteration_started(self, trainer: Trainer) -> None:
+        seed_everything(derived_seed(self.seed, trainer.state.iteration))
+
+    def _validated(self, validator: Evaluator, trainer: Trainer) -> None:
+        metric = float(validator.state.metrics[validator.state.key_metric_name])
+        if self.best is None or metric > self.best["metric"] or math.isnan(self.best["metric"]):
+            path = self.folder / PENDING
+            save_checkpoint(self.weights.state_dict(), path)
+            self.best = {"metric": metric, "epoch": trainer.state.epoch, "sha256": sha256(path)}
+        if trainer.last_event_name == Events.COMPLETED:
+            # The last validation. Where time is over, within an epoch or before one was to be validated, the run
+            # that goes on must not know of it.
+            if not _is_stopped(trainer):
+                self.save(trainer, keep=None)
+            self._publish()
+
+    def _epoch_completed(self, trainer: Trainer) -> None:
+        self.save(trainer)
+        self._publish()
+
+    def _completed(self, trainer: Trainer) -> None:
+        if not _is_stopped(trainer):
+            save_checkpoint(self.weights.state_dict(), self.folder / FINAL)
+            self._finished = True
+            self.save(trainer, keep=None)
+
+    def save(self, trainer: Trainer, keep: str | None = BEFORE) -> None:
+        """Write the checkpoint of a trainer that has just ended an epoch, and of one that is done.
+
+        The one that is kept is of an earlier epoch, which can be done again.
+        """
+        content = {
+            "format": FORMAT,
+            "finished": self._finished,
+            "epoch": trainer.state.epoch,
+            "epoch_length": trainer.state.epoch_length,
+            "state": {name: item.state_dict() for name, item in self.state.items()},
+            "scaler": trainer.scaler.state_dict() if trainer.scaler is not None else self._scaler,
+            "best": self.best,
+            "settings": self.settings,
+        }
+        save_checkpoint(content, self.folder / CHECKPOINT, keep=keep)
+        self._saved = trainer.state.epoch
+
+    def _publish(self) -> None:
+        if (self.folder / PENDING).exists():
+            os.replace(self.folder / PENDING, self.folder / BEST)
+
+
+def _is_stopped(trainer: Trainer) -> bool:
+    """By a signal or a limit of time. A signal behind the last epoch changes nothing: the run is ended as any."""
+    return getattr(trainer.state, "stop_reason", None) is not None
+
+
+def _walk(schedule: LRScheduler, old: Mapping[str, Any], saved: Mapping[str, Any], epoch_length: int) -> None:
+    """Bring a new schedule to where the old one was: after as many epochs, which may be longer or shorter now."""
+    walked = _walked(old)
+    if walked > saved["epoch"]:  # a step of it is one of the optimizer, not an epoch
+        walked = round(walked * epoch_length / saved["epoch_length"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # that the optimizer has made no step yet
+        for _ in range(walked):
+            schedule.step()
+
+
+def _walked(state: Mapping[str, Any]) -> int:
+    """Steps of a schedule; a chained one does not count itself."""
+    return int(state["last_epoch"] if "last_epoch" in state else _walked(state["_schedulers"][0]))

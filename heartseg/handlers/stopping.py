@@ -1,0 +1,121 @@
+"""How a run is stopped from outside: signals, and a limit of time."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any, cast
+
+from ignite.engine import Engine, Events
+from ignite.handlers import EarlyStopping
+from monai.handlers import EarlyStopHandler
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Stop:
+    """Attached to the trainer: ends it after the step in which a signal came, or when its time is over.
+
+    With a limit of time no epoch begins that the longest so far says will not end within it, since a resumed run
+    begins with a whole epoch.
+
+    Args:
+        max_minutes: from `listen` on; None: no limit.
+
+    ``reason`` says afterwards why it stopped, in words; ``signal`` is the signal's number, if one did it. Other
+    handlers read ``stop_reason`` and ``in_a_hurry`` (a signal came) in the trainer's state.
+    """
+
+    def __init__(self, max_minutes: float | None = None) -> None:
+        self.max_minutes = max_minutes
+        self.reason: str | None = None
+        self.signal: int | None = None
+        self._began = time.monotonic()
+        self._epoch_began = 0.0
+        self._longest = 0.0
+        self._process = os.getpid()
+
+    def attach(self, engine: Engine) -> None:
+        """Register with the trainer, after the handlers that belong to an epoch or a step."""
+        engine.add_event_handler(Events.EPOCH_STARTED, self._epoch_started)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self._check)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self._epoch_completed)
+
+    @contextmanager
+    def listen(self) -> Iterator[None]:
+        """Take SIGINT and SIGTERM: the first ends the step, the second the process, at once."""
+        self._began = time.monotonic()
+        if threading.current_thread() is not threading.main_thread():
+            yield  # only the main thread may listen to signals
+            return
+        before = {number: signal.signal(number, self._hear) for number in SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _hear(self, number: int, frame: FrameType | None) -> None:
+        if self._process != os.getpid():  # a worker of a data loader, which inherits this
+            if number == signal.SIGTERM:
+                os._exit(128 + number)
+            return  # Ctrl-C reaches all processes of a terminal; the first of them says what to do
+        name = signal.Signals(number).name
+        if self.signal is not None:
+            os.write(2, f"heartseg: {name} again: left at once\n".encode())
+            os._exit(128 + number)
+        self.signal = number
+        self.reason = f"stopped by {name}"
+        os.write(2, f"heartseg: {name}: stopping after this step; once more leaves at once\n".encode())
+
+    def _epoch_started(self, engine: Engine) -> None:
+        self._epoch_began = time.monotonic()
+
+    def _check(self, engine: Engine) -> None:
+        length = engine.state.epoch_length
+        whole = (
+            length is not None and engine.state.iteration % length == 0
+        )  # such an epoch is to be saved, whatever the time
+        if self.signal is None and self._left() <= 0 and not whole:
+            self.reason = f"time limit of {self.max_minutes:g} minutes"
+        self._end(engine)
+
+    def _epoch_completed(self, engine: Engine) -> None:
+        self._longest = max(self._longest, time.monotonic() - self._epoch_began)
+        last = engine.state.epoch == engine.state.max_epochs
+        if self.signal is None and self._left() < self._longest and not last:
+            self.reason = f"time limit of {self.max_minutes:g} minutes"
+        self._end(engine)
+
+    def _end(self, engine: Engine) -> None:
+        if self.reason is not None:
+            setattr(engine.state, "stop_reason", self.reason)  # noqa: B010 - ignite's State takes any name
+            setattr(engine.state, "in_a_hurry", self.signal is not None)  # noqa: B010
+            engine.terminate()
+
+    def _left(self) -> float:
+        """Seconds that are left."""
+        if self.max_minutes is None:
+            return float("inf")
+        return 60 * self.max_minutes - (time.monotonic() - self._began)
+
+
+class ResumableEarlyStop(EarlyStopHandler):
+    """``monai.handlers.EarlyStopHandler`` whose count can be saved; the patience is that of the run that goes on."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """The count of validations without a better score, and the best score."""
+        return {"counter": self._counting.counter, "best_score": self._counting.best_score}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take up the count of an earlier run."""
+        self._counting.counter, self._counting.best_score = state["counter"], state["best_score"]
+
+    @property
+    def _counting(self) -> EarlyStopping:
+        return cast(EarlyStopping, self._handler)  # there since set_trainer

@@ -1,0 +1,152 @@
+"""Runs that are killed: a training in a process of its own, begun without the seconds that imports take."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from heartseg.data.files import sha256
+
+VOID = ("minutes",)  # what of a history differs between equal runs
+
+
+def fork(call: Callable[[], Any], log: Path) -> int:
+    """Begin a call in a child, whose output goes to the end of ``log``; its id. The child's status is the call's."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    child = os.fork()
+    if child:
+        return child
+    status = 70
+    try:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        os.setsid()  # a group of its own, in which a test can look for what is left
+        file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        os.dup2(file, 1)
+        os.dup2(file, 2)
+        sys.stdout = open(1, "w", buffering=1, closefd=False)  # noqa: SIM115
+        sys.stderr = open(2, "w", buffering=1, closefd=False)  # noqa: SIM115
+        torch.set_num_threads(1)
+        try:
+            call()
+            status = 0
+        except SystemExit as end:
+            status = end.code if isinstance(end.code, int) else int(end.code is not None)
+        except BaseException:
+            traceback.print_exc()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        # As at the end of any Python.
+        for worker in multiprocessing.active_children():
+            worker.terminate()
+            worker.join()
+    finally:
+        os._exit(status)
+
+
+def start(arguments: Sequence[object], log: Path, before: Callable[[], None] | None = None) -> int:
+    """Begin ``heartseg ARGUMENTS`` in a child, after a call that prepares it; its id."""
+
+    def command() -> None:
+        from heartseg.cli import main
+
+        if before is not None:
+            before()
+        sys.argv = ["heartseg", *map(str, arguments)]
+        main()
+
+    return fork(command, log)
+
+
+def forked(call: Callable[[], str], folder: Path) -> str:
+    """What a call in a child returns, noted in a file in ``folder``; what it did to its process is gone."""
+    note = folder / "forked.txt"
+    child = fork(lambda: note.write_text(call()), folder / "forked.log")
+    status = wait(child)
+    assert status == 0, (folder / "forked.log").read_text()
+    return note.read_text()
+
+
+def wait(child: int, seconds: float = 300) -> int:
+    """The status of a child, or minus the number of the signal that ended it; killed after ``seconds``."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.01)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    raise TimeoutError(f"process {child} did not end within {seconds} seconds")
+
+
+def ended(child: int) -> bool:
+    """Whether a child has ended; its status can still be asked for."""
+    return os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+
+def when(child: int, ready: Callable[[], object], seconds: float = 300) -> bool:
+    """Wait until something is ready; False where the child ended before."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        if ready():
+            return True
+        if ended(child):
+            return False
+        time.sleep(0.001)
+    raise TimeoutError("nothing was ready")
+
+
+def children_of(process: int) -> list[int]:
+    """Processes that a process has begun, such as its workers."""
+    return [int(entry) for entry, parent, _ in _processes() if parent == process]
+
+
+def group_of(child: int) -> list[int]:
+    """Processes that are left of a child's group."""
+    return [int(entry) for entry, _, group in _processes() if group == child]
+
+
+def _processes() -> list[tuple[int, int, int]]:
+    """Id, parent and group of all that live."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, parent, group, *_ = stat.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if state != "Z":
+            found.append((int(stat.parent.name), int(parent), int(group)))
+    return found
+
+
+def outcome(run: Path) -> dict[str, object]:
+    """What has to be equal of two runs: weights and moments to the bit, the history without its times, the best."""
+    found: dict[str, object] = {}
+    for name in ("model.pt", "final.pt"):
+        found[name] = _bits(torch.load(run / name, map_location="cpu", weights_only=True))
+    last = torch.load(run / "checkpoint.pt", map_location="cpu", weights_only=True)
+    found |= {name: _bits(last["state"][name]) for name in ("network", "ema")}
+    found["moments"] = {index: _bits(values) for index, values in last["state"]["optimizer"]["state"].items()}
+    found |= {name: last[name] for name in ("best", "epoch", "finished", "scaler")}
+    found |= {name: state for name, state in last["state"].items() if name in ("early_stop", "lr_scheduler", "plateau")}
+    history = json.loads((run / "training_metrics.json").read_text(encoding="utf-8"))
+    found["history"] = [{key: value for key, value in row.items() if key not in VOID} for row in history]
+    found["best file"] = sha256(run / "model.pt")
+    found["left"] = [path.name for path in run.iterdir() if path.name.startswith(".")]
+    return found
+
+
+def _bits(state: dict[Any, torch.Tensor]) -> dict[Any, bytes]:
+    return {name: value.numpy().tobytes() for name, value in state.items()}

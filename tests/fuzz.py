@@ -1,0 +1,31 @@
+"""How the readers are fuzzed: the same examples every time; many more of them where ``HEARTSEG_PROOF`` is set."""
+
+import os
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+
+MORE = 20 if os.environ.get("HEARTSEG_PROOF") else 1
+
+
+def few(examples: int) -> settings:
+    """Settings of a fuzzing test: so many examples, no deadline, nothing kept between runs."""
+    return settings(
+        max_examples=examples * MORE,
+        derandomize=True,
+        deadline=None,
+        database=None,
+        suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    )
+
+
+TEXT = st.text(max_size=12) | st.sampled_from(["", "..", "/", "a.nii.gz", "\0", "\n", "ED", "1e400", "-1"])
+NUMBERS = st.integers() | st.floats() | st.sampled_from([0, -1, 2**63, 10**400, float("nan"), float("inf")])
+VALUES = st.none() | st.booleans() | NUMBERS | TEXT
+JSON = st.recursive(VALUES, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXT, inner, max_size=4))
+
+
+def objects(**known: st.SearchStrategy) -> st.SearchStrategy:
+    """JSON objects that have some of the known keys, with what belongs there or with anything, and others."""
+    named = st.fixed_dictionaries({}, optional={key: value | JSON for key, value in known.items()})
+    return st.builds(lambda one, other: {**other, **one}, named, st.dictionaries(TEXT, JSON, max_size=2))
