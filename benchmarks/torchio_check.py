@@ -5,7 +5,7 @@
 The strengths are those of the system that the ventricles replace: noise of standard deviation 0.03, motion of up to
 10 degrees and 5 voxels of 1.5625 mm, a bias field of coefficients up to 0.3, five spikes of intensity 0.8 to 1.2, each
 on intensities brought to 0..1. A stack's slices are acquired one at a time, so each gets an artifact of its own, as a
-2D image.
+2D image. `magnitude_spike` is not TorchIO's: the same spikes, complex, in an image of magnitudes.
 `evaluation_results.json` and `.csv` in OUT are those of `heartseg robustness`. `pip install torchio` first.
 """
 
@@ -39,11 +39,33 @@ class MotionInPlane(torchio.RandomMotion):
         return times, degrees, translation
 
 
-ARTIFACTS: dict[str, tuple[dict[str, Any], type[torchio.Transform]]] = {
+class MagnitudeSpikes:
+    """Spikes as a scanner keeps them: complex points of a slice's k-space, and the magnitude of what it reconstructs.
+
+    TorchIO, as heartseg, keeps the real part instead, a plain wave on top of the image.
+    """
+
+    def __init__(self, num_spikes: int, intensity: tuple[float, float]) -> None:
+        self.num_spikes = num_spikes
+        self.intensity = intensity
+
+    def __call__(self, image: torchio.ScalarImage) -> torchio.ScalarImage:
+        spectrum = torch.fft.fft2(image.data)
+        height = spectrum[..., 0, 0].abs()
+        for _ in range(self.num_spikes):
+            place = [int(torch.randint(size, ())) for size in spectrum.shape[-2:]]
+            strength = self.intensity[0] + (self.intensity[1] - self.intensity[0]) * torch.rand(())
+            spectrum[..., place[0], place[1]] += height * strength * torch.exp(2j * torch.pi * torch.rand(()))
+        image.set_data(torch.fft.ifft2(spectrum).abs())
+        return image
+
+
+ARTIFACTS: dict[str, tuple[dict[str, Any], Any]] = {
     "noise": ({"mean": 0.0, "std": (0.03, 0.03)}, torchio.RandomNoise),
     "motion": ({"degrees": 10, "translation": 5 * 1.5625, "num_transforms": 2}, MotionInPlane),
     "bias_field": ({"coefficients": 0.3}, torchio.RandomBiasField),
     "spike": ({"num_spikes": (5, 5), "intensity": (0.8, 1.2)}, torchio.RandomSpike),
+    "magnitude_spike": ({"num_spikes": 5, "intensity": (0.8, 1.2)}, MagnitudeSpikes),
 }
 
 

@@ -29,7 +29,8 @@ PACKAGE = Path(heartseg.__file__).parent
 HOMES = (PACKAGE / "bundles", PACKAGE.parent / "bundles")
 
 PATHS = ("dataset_dir", "output_dir", "split_file", "weights", "initial_weights")  # ids that hold one
-OF_WEIGHTS = ("anatomy", "spacing", "roi_size", "input_size", "neighbours", "slice_axis")  # as trained with
+# What weights are used with as they were trained.
+OF_WEIGHTS = ("anatomy", "spacing", "roi_size", "input_size", "neighbours", "slice_axis", "spike_threshold")
 OF_SPLIT = ("fold", "folds", "validation_share", "seed", "split_file")  # what says which cases trained
 
 

@@ -48,7 +48,7 @@ def run_bundle(
 
     settings = read_settings(set_, weights_of, values.get("split") in ("train", "val"))
     folder = find_bundle(bundle)
-    own = {name: str(path.resolve()) for name, path in paths.items() if path is not None}
+    own = {name: str(path.absolute()) for name, path in paths.items() if path is not None}
     own.update({name: value for name, value in values.items() if value is not None})
     base, *overlays = configs
     files = config_files(folder, base, overlays)

@@ -9,9 +9,19 @@ import sys
 from types import TracebackType
 from typing import Any
 
+_BREAKS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+
+
+def one_line(text: str) -> str:
+    """The text with line breaks, control characters and half characters, as a file's name may hold, escaped."""
+    return _BREAKS.sub(lambda match: match[0].encode("unicode_escape", "surrogatepass").decode("ascii"), text)
+
 
 class InputError(ValueError):
     """Input that cannot be used as it is. The message is one line: what, where, and how to mend it."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(one_line(message))
 
 
 class OtherRunError(InputError):

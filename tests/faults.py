@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import multiprocessing
 import os
@@ -10,6 +11,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ import torch
 
 from heartseg.data.files import sha256
 
+PR_SET_PDEATHSIG = 1  # of the system's prctl
 VOID = ("minutes",)  # what of a history differs between equal runs
 
 
@@ -32,6 +35,8 @@ def fork(call: Callable[[], Any], log: Path) -> int:
         signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         os.setsid()  # a group of its own, in which a test can look for what is left
+        with suppress(AttributeError):  # Linux: it ends with the tests, however they end
+            ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         os.dup2(file, 1)
         os.dup2(file, 2)

@@ -78,7 +78,6 @@ SETS = [
         _looped,
         "",
         "there is no such folder; give the folder of a data set",
-        doors="check",
     ),
     Set(
         "dataset.json cut short",

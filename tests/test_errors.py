@@ -3,6 +3,7 @@
 import errno
 import logging
 import os
+import pickle
 import signal
 import sys
 
@@ -146,3 +147,9 @@ def test_the_log_holds_no_traceback_of_what_one_line_tells(factory, monkeypatch,
     told, fault = caplog.records
     assert told.getMessage() == "Exception: applying transform" and not told.exc_info
     assert fault.exc_info[1] is error
+
+
+def test_a_message_is_one_line_whatever_a_name_holds():
+    error = InputError("a\nb\x1ec\u2028d\udc80e Größe 心: is odd; rename it")
+    assert str(error) == r"a\nb\x1ec\u2028d\udc80e Größe 心: is odd; rename it"
+    assert str(pickle.loads(pickle.dumps(error))) == str(error)  # as a worker sends it

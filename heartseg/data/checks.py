@@ -15,7 +15,7 @@ from nibabel.affines import voxel_sizes
 
 from heartseg.data.layout import LAYOUT, MISSING, Case, Part, declared_labels, scan
 from heartseg.data.nifti import by, check_same_grid, check_spacing, check_voxels, count_labels, listed, read_nifti
-from heartseg.errors import InputError
+from heartseg.errors import InputError, one_line
 
 
 def check_image(path: str | os.PathLike[str], data: bool = True) -> nib.Nifti1Image:
@@ -105,12 +105,12 @@ class DatasetReport:
     @property
     def all_errors(self) -> list[str]:
         """Errors of the data set, then of each case."""
-        return self.errors + [error for case in self.cases for error in case.errors]
+        return [one_line(e) for e in self.errors + [error for case in self.cases for error in case.errors]]
 
     @property
     def all_warnings(self) -> list[str]:
         """Warnings of the data set, then of each case."""
-        return self.warnings + [warning for case in self.cases for warning in case.warnings]
+        return [one_line(w) for w in self.warnings + [warning for case in self.cases for warning in case.warnings]]
 
     def volumes(self) -> dict[int, list[float]]:
         """Volumes of each label in mL, over the cases that hold it."""

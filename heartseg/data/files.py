@@ -18,6 +18,7 @@ from heartseg.networks.weights import licence_of, read_notes
 
 PARTIAL = ".partial-[0-9]*-*"  # what is being written, or was by a process that was killed meanwhile
 
+
 @contextmanager
 def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary name beside ``path``; rename it onto ``path`` when the block ends well, else remove it.

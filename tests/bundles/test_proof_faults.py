@@ -21,7 +21,7 @@ from proof import command, warm_up
 
 from heartseg.bundle import find_bundle, inside
 
-EPOCHS = 4
+EPOCHS = 3
 GOES_ON = "the same command goes on"
 
 

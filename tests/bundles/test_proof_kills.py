@@ -13,7 +13,7 @@ import torch
 from faults import children_of, group_of, outcome, start, wait, when
 from proof import command, warm_up, writes
 
-EPOCHS = 3  # the second is validated, and the last
+EPOCHS = 2  # the last is validated
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -67,7 +67,6 @@ def test_ventricles_survive_kills_with_workers_and_leave_no_process(cines: Path,
         return (run / "checkpoint.previous.pt").exists() and writes(run)
 
     assert train("ventricles", cines, run, 2, kill=writing) == -9
-    state = torch.load(run / "checkpoint.pt", weights_only=True)
-    assert state["epoch"] in (2, 3) and not state["finished"]
+    assert torch.load(run / "checkpoint.pt", weights_only=True)["epoch"] == 2
     assert train("ventricles", cines, run, 0) == 0
     assert outcome(run) == outcome(whole)

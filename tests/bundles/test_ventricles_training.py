@@ -72,10 +72,10 @@ def test_weights_load_bare_and_wrapped(learned_cines, tmp_path):
 def test_the_last_weights_are_the_averaged_ones(learned_cines):
     """Whichever validation was the best."""
     final, last = (torch.load(learned_cines / name, weights_only=True) for name in ("final.pt", "checkpoint.pt"))
-    averaged, network = last["state"]["ema"], last["state"]["network"]
+    averaged, learnt = last["state"]["ema"], last["state"]["network"]
     assert final.keys() == averaged.keys()
     assert all(torch.equal(final[name], averaged[name]) for name in final)
-    assert not all(torch.equal(final[name], network[name]) for name in final)
+    assert not all(torch.equal(final[name], learnt[name]) for name in final)
     load_weights(network(), learned_cines / "final.pt")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -170,7 +171,7 @@ def test_where_time_is_over_before_a_validation_the_last_weights_are_judged_and_
         now[0] += 61 if trainer.state.iteration == 10 else 0
 
     with monkeypatch.context() as patch:
-        patch.setattr("heartseg.handlers.stopping.time.monotonic", lambda: now[0])
+        patch.setattr("heartseg.handlers.stopping.time", SimpleNamespace(monotonic=lambda: now[0]))
         Toy(tmp_path / "run", interval=5, act=act, minutes=1).run()
     assert capsys.readouterr().out == (
         f"{tmp_path / 'run'}: time limit of 1 minutes; epoch 2 of 5 is saved; the same command goes on\n"
