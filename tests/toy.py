@@ -23,6 +23,7 @@ from heartseg.handlers import ExactResume, FinalValidation, ResumableEarlyStop
 from heartseg.handlers.checkpoints import load_checkpoint
 
 CASES = [{"image": torch.linspace(-1, 1, 4) * case, "label": torch.tensor([case % 3.0])} for case in range(8)]
+KINDS = ["chained", "sequential", "by epoch"]  # of schedule
 
 
 class Killed(BaseException):
@@ -194,19 +195,16 @@ def killed(toy: Toy) -> bool:
 
 
 class Killer:
-    """Stands for ``os.replace``, without which nothing in a folder changes: kills at one call, before or after it."""
+    """Stands for ``os.replace``, without which nothing in a folder changes: kills behind one of its calls."""
 
-    def __init__(self, at: int, after: bool) -> None:
-        self.at, self.after = at, after
+    def __init__(self, at: int) -> None:
+        self.at = at
         self.calls = count(1)
         self.replace = os.replace
 
     def __call__(self, source: Any, target: Any) -> None:
-        now = next(self.calls) == self.at
-        if now and not self.after:
-            raise Killed
         self.replace(source, target)
-        if now:
+        if next(self.calls) == self.at:
             raise Killed
 
 
@@ -225,6 +223,17 @@ def outcome(folder: Path) -> dict[str, Any]:
     content = {name: load_checkpoint(folder / name) for name in ("checkpoint.pt", "model.pt", "final.pt")}
     content["checkpoint.pt"].pop("settings")
     return content
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """Names and contents."""
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def rows_of(folder: Path) -> list[dict[str, Any]]:
+    """The history that a checkpoint holds."""
+    rows: list[dict[str, Any]] = load_checkpoint(folder / "checkpoint.pt")["state"]["summary"]["rows"]
+    return rows
 
 
 def alike(one: Any, other: Any) -> bool:
