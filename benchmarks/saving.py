@@ -11,6 +11,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import torch
 from ignite.engine import Engine, Events
 from monai.utils import set_determinism
 
@@ -43,8 +44,6 @@ def main() -> None:
         def stepped(engine: Engine) -> None:
             nonlocal began
             if device.type == "cuda":
-                import torch
-
                 torch.cuda.synchronize()
             steps.append(time.perf_counter() - began)
             start = time.perf_counter()

@@ -6,6 +6,7 @@ import errno
 import logging
 import re
 import sys
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Any
 
@@ -39,26 +40,37 @@ _TOLD = re.compile(rf"^{re.escape(InputError.__module__)}\.InputError: (.+)$", r
 
 def input_error(error: BaseException | None) -> InputError | None:
     """The InputError at the bottom of a chain: MONAI wraps what a transform raises in errors of its own."""
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
+    for cause in causes(error):
         # A worker process of a data loader sends its traceback as text, and no chain.
-        if told := _TOLD.search(str(error)):
+        if told := _TOLD.search(str(cause)):
             return InputError(told[1])
-        if lost := _LOST.search(str(error)):
+        if lost := _LOST.search(str(cause)):
             return LostWorkerError(
                 f"process {lost[1]}, which prepared images, was killed, perhaps for want of memory; "
                 "give the same command again, with --set num_workers=0 where that repeats"
             )
-        if isinstance(error, OSError) and error.errno in _FULL:
+        if isinstance(cause, OSError) and cause.errno in _FULL:
             return InputError(
-                f"{error.filename or 'a file of the output'}: cannot be written ({error.strerror}); "
+                f"{cause.filename or 'a file of the output'}: cannot be written ({cause.strerror}); "
                 "make room, then give the same command again"
             )
-        if isinstance(error, InputError):
-            return error
+        if isinstance(cause, InputError):
+            return cause
+    return None
+
+
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An error and those that led to it, the last one first."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        yield error
         seen.add(id(error))
         error = error.__cause__ or error.__context__
-    return None
+
+
+def flat(error: BaseException) -> str:
+    """The text of an error on one line."""
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def readable_errors() -> None:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from heartseg.errors import InputError
+from heartseg.errors import InputError, causes, flat
 from heartseg.settings import check_kind
 
 MACRO = re.compile(r"%([^\s:\"']+\.(?:yaml|yml)):")  # a file that another one takes ids from
@@ -47,16 +47,12 @@ def fault_of(error: BaseException, bundle: Path, files: Sequence[str]) -> InputE
         error: what was raised; the errors that led to it are looked at too.
         bundle, files: the bundle's folder and its configurations relative to it, the base first.
     """
-    found: BaseException | None = error
-    seen: set[int] = set()
-    while found is not None and id(found) not in seen:
+    for found in causes(error):
         if isinstance(found, yaml.YAMLError):  # of a file that a macro names: the mark knows it, if from the bundle
             mark = getattr(found, "problem_mark", None)
             return yaml_fault(found, bundle / mark.name if mark else bundle / files[0])
         if fault := _fault(found, bundle, files):
             return InputError(fault)
-        seen.add(id(found))
-        found = found.__cause__ or found.__context__
     return None
 
 
@@ -67,7 +63,7 @@ def read_yaml(path: Path) -> dict[Any, Any]:
     except yaml.YAMLError as error:
         raise yaml_fault(error, path) from None
     except (OSError, ValueError, RecursionError) as error:
-        reason = getattr(error, "strerror", None) or _reason(error)
+        reason = getattr(error, "strerror", None) or flat(error)
         raise InputError(f"{path}: cannot be read ({reason}); mend it") from None
     if not isinstance(content, dict):
         kind = "nothing" if content is None else f"a {type(content).__name__}"
@@ -105,9 +101,9 @@ def _fault(error: BaseException, bundle: Path, files: Sequence[str]) -> str | No
     if (match := COMPONENT.search(text)) and isinstance(cause, OF_THE_YAML):
         name, keys = match[1], {key for key in match[2].split(",") if key}
         where = place(lambda entry: entry.text == name and keys <= entry.keys)
-        return f"{where}: {name} does not take these arguments ({_reason(cause)}); mend them"
+        return f"{where}: {name} does not take these arguments ({flat(cause)}); mend them"
     if (match := EXPRESSION.search(text)) and cause is not None and _of_the_text(cause):
-        expression, reason = RESOLVED.sub(r"@\1", match[1]), _reason(cause)
+        expression, reason = RESOLVED.sub(r"@\1", match[1]), flat(cause)
         where = place(lambda entry: _plain(entry.text) == _plain(expression))
         return f"{where}: {' '.join(expression.split())} cannot be evaluated ({reason}); mend it"
     if isinstance(error, SyntaxError) and error.text:  # MONAI reads an expression's ids before it evaluates it
@@ -130,10 +126,6 @@ def _missing(name: str, circular: bool, place: Callable[[Callable[[Entry], Any]]
         return f"{where}: the id {name} refers to itself; give it a value"
     where = place(lambda entry: named.search(_plain(entry.text)))
     return f"{where}: the id {name} is nowhere defined; mend its name, or define it"
-
-
-def _reason(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _of_the_text(error: BaseException) -> bool:

@@ -14,9 +14,8 @@ from heartseg.apply import Segmenter
 from heartseg.bundle import say, say_command
 from heartseg.data.acdc import PHASES, phase_of
 from heartseg.data.files import provenance, write_json
-from heartseg.data.layout import flat
 from heartseg.data.scan import list_scans, mask_path, mask_target
-from heartseg.errors import InputError
+from heartseg.errors import InputError, flat
 from heartseg.handlers.summary import machine_line
 
 LARGEST = 1e9  # mL, of what was found; no scan is as large

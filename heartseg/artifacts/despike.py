@@ -102,6 +102,5 @@ class Despiked(MapTransform):
         for key in self.key_iterator(d):
             stack = d[key]
             plain = stack.as_tensor() if isinstance(stack, MetaTensor) else stack
-            clean = despike(plain.movedim(-1, 0), self.threshold).movedim(0, -1).contiguous()
-            d[key] = MetaTensor(clean).copy_meta_from(stack) if isinstance(stack, MetaTensor) else clean
+            d[key] = finish(despike(plain.movedim(-1, 0), self.threshold).movedim(0, -1).contiguous(), stack)
         return d

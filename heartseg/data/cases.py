@@ -11,8 +11,8 @@ from monai.bundle import ConfigParser
 from monai.data import partition_dataset
 
 from heartseg.data.acdc import patient_folders
-from heartseg.data.layout import LAYOUT, MISSING, Case, Part, flat, scan
-from heartseg.errors import InputError
+from heartseg.data.layout import LAYOUT, MISSING, Case, Part, scan
+from heartseg.errors import InputError, flat
 
 __all__ = ["Case", "find_cases", "folds_of", "select_cases", "split_cases"]
 

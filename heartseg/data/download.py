@@ -32,8 +32,7 @@ from rich.progress import (
 
 import heartseg
 from heartseg.data.cases import find_cases
-from heartseg.data.layout import flat
-from heartseg.errors import InputError
+from heartseg.errors import InputError, flat
 
 DATASETS = {"task02": "Task02_Heart"}
 ATTEMPTS = 5

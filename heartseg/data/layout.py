@@ -18,7 +18,7 @@ from typing import Any, NotRequired, TypedDict
 from monai.data import load_decathlon_datalist
 
 from heartseg.data.acdc import TRUTH, patient_folders, read_frames
-from heartseg.errors import InputError
+from heartseg.errors import InputError, flat
 
 SUFFIXES = (".nii.gz", ".nii")
 MISSING = "there is no such file"
@@ -219,8 +219,3 @@ def _volumes(folder: Path) -> list[str]:
 def _twice(path: str, other: str) -> str:
     name = Path(other).name
     return f"{path}: its id is also that of {name if name != Path(path).name else other}"
-
-
-def flat(error: Exception) -> str:
-    """The text of an error on one line."""
-    return " ".join(str(error).split()) or type(error).__name__

@@ -13,8 +13,8 @@ import numpy as np
 from nibabel.affines import apply_affine, voxel_sizes
 from nibabel.imageglobals import logger as nibabel_logger
 
-from heartseg.data.layout import case_id, flat
-from heartseg.errors import InputError
+from heartseg.data.layout import case_id
+from heartseg.errors import InputError, flat
 
 NIFTI1_SIZE = ((348).to_bytes(4, "little"), (348).to_bytes(4, "big"))  # how a header starts
 NIFTI2_SIZE = ((540).to_bytes(4, "little"), (540).to_bytes(4, "big"))

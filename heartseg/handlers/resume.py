@@ -21,7 +21,7 @@ from heartseg.data.seeded import EpochSampler, derived_seed, seed_everything
 from heartseg.errors import InputError, LostWorkerError, OtherRunError, input_error
 from heartseg.handlers.changes import changed, plain, say_changes
 from heartseg.handlers.checkpoints import DamagedError, load_checkpoint, save_checkpoint
-from heartseg.handlers.stopping import Stop
+from heartseg.handlers.stopping import Stop, stop_reason
 
 logger = logging.getLogger("heartseg")
 FORMAT = 1  # of the checkpoint
@@ -225,7 +225,7 @@ class ExactResume:
         if trainer.last_event_name == Events.COMPLETED:
             # The last validation. Where time is over, within an epoch or before one was to be validated, the run
             # that goes on must not know of it.
-            if not _is_stopped(trainer):
+            if stop_reason(trainer) is None:
                 self.save(trainer, keep=None)
             self._publish()
 
@@ -234,7 +234,8 @@ class ExactResume:
         self._publish()
 
     def _completed(self, trainer: Trainer) -> None:
-        if not _is_stopped(trainer):
+        # A signal behind the last epoch is no reason in the trainer's state: the run is ended as any.
+        if stop_reason(trainer) is None:
             save_checkpoint(self.weights.state_dict(), self.folder / FINAL)
             self._finished = True
             self.save(trainer, keep=None)
@@ -260,11 +261,6 @@ class ExactResume:
     def _publish(self) -> None:
         if (self.folder / PENDING).exists():
             os.replace(self.folder / PENDING, self.folder / BEST)
-
-
-def _is_stopped(trainer: Trainer) -> bool:
-    """By a signal or a limit of time. A signal behind the last epoch changes nothing: the run is ended as any."""
-    return getattr(trainer.state, "stop_reason", None) is not None
 
 
 def _walk(schedule: LRScheduler, old: Mapping[str, Any], saved: Mapping[str, Any], epoch_length: int) -> None:

@@ -78,21 +78,17 @@ class Stop:
 
     def _check(self, engine: Engine) -> None:
         length = engine.state.epoch_length
-        whole = (
-            length is not None and engine.state.iteration % length == 0
-        )  # such an epoch is to be saved, whatever the time
-        if self.signal is None and self._left() <= 0 and not whole:
-            self.reason = f"time limit of {self.max_minutes:g} minutes"
-        self._end(engine)
+        whole = length is not None and engine.state.iteration % length == 0  # it is to be saved, whatever the time
+        self._end(engine, over=self._left() <= 0 and not whole)
 
     def _epoch_completed(self, engine: Engine) -> None:
         self._longest = max(self._longest, time.monotonic() - self._epoch_began)
         last = engine.state.epoch == engine.state.max_epochs
-        if self.signal is None and self._left() < self._longest and not last:
-            self.reason = f"time limit of {self.max_minutes:g} minutes"
-        self._end(engine)
+        self._end(engine, over=self._left() < self._longest and not last)
 
-    def _end(self, engine: Engine) -> None:
+    def _end(self, engine: Engine, over: bool) -> None:
+        if over and self.signal is None:
+            self.reason = f"time limit of {self.max_minutes:g} minutes"
         if self.reason is not None:
             setattr(engine.state, "stop_reason", self.reason)  # noqa: B010 - ignite's State takes any name
             setattr(engine.state, "in_a_hurry", self.signal is not None)  # noqa: B010
@@ -103,6 +99,11 @@ class Stop:
         if self.max_minutes is None:
             return float("inf")
         return 60 * self.max_minutes - (time.monotonic() - self._began)
+
+
+def stop_reason(engine: Engine) -> str | None:
+    """Why a trainer was stopped by a signal or a limit of time, in words; None where it was not."""
+    return getattr(engine.state, "stop_reason", None)
 
 
 class ResumableEarlyStop(EarlyStopHandler):

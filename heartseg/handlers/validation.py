@@ -5,6 +5,8 @@ from __future__ import annotations
 from ignite.engine import Engine, Events
 from monai.engines import Evaluator, Trainer
 
+from heartseg.handlers.stopping import stop_reason
+
 
 class FinalValidation:
     """Attached to the trainer: validate when training ends, unless its last epoch has just been validated.
@@ -26,7 +28,7 @@ class FinalValidation:
         engine.add_event_handler(Events.COMPLETED, self._validate)
 
     def _validate(self, engine: Trainer) -> None:
-        stopped = getattr(engine.state, "stop_reason", None) is not None
+        stopped = stop_reason(engine) is not None
         judged = self.validator.state.best_metric_epoch != -1
         if stopped and (judged or engine.state.in_a_hurry):
             return

@@ -18,6 +18,7 @@ from monai.utils import get_seed
 
 from heartseg.data.files import atomic, provenance, write_json
 from heartseg.errors import InputError
+from heartseg.handlers.stopping import stop_reason
 from heartseg.handlers.summary import device_name, machine_line, peak_memory, precision
 from heartseg.report.figures import best_epoch, curves
 
@@ -148,7 +149,7 @@ class RunSummary:
 
     def _completed(self, engine: SupervisedTrainer) -> None:
         done, planned = self._done(), engine.state.max_epochs
-        stopped = getattr(engine.state, "stop_reason", None)
+        stopped = stop_reason(engine)
         early = engine.should_terminate and done < planned
         reason = f"stopped early after epoch {done} of {planned}" if early else "all epochs done"
         # a handler that ends the run before its end says why: `engine.state.stop_reason = "time limit of 30 minutes"`
