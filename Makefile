@@ -24,13 +24,16 @@ format: $(READY) ## Bring the code into the style that lint asks for
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(READY) ## Measure against the peers; with a scan, inference too: make bench SCANS=scan.nii.gz
+bench: $(READY) ## Measure against the peers; inference and saving too: make bench SCANS=scan.nii.gz DATA=data/Task02_Heart
 	$(BIN)/python benchmarks/artifacts.py
 	$(BIN)/python benchmarks/metrics.py
 	$(BIN)/python benchmarks/layout.py
 	$(if $(SCANS),$(BIN)/python benchmarks/inference.py $(SCANS))
+	$(if $(DATA),$(BIN)/python benchmarks/saving.py $(DATA))
 
-proof: $(READY) ## Kill trainings at random moments, thirty times: each has to end as if nothing had happened
+proof: $(READY) ## Kill trainings at random moments, thirty times; all broken inputs through all commands; fuzz more
+	HEARTSEG_PROOF=1 $(BIN)/python -m pytest -q tests/test_corpus_scans.py tests/test_corpus_sets.py \
+	  tests/test_corpus_odd.py tests/test_fuzz_readers.py tests/data/test_fuzz_nifti.py tests/bundles/test_proof_faults.py
 	OMP_NUM_THREADS=1 $(BIN)/python -W ignore tests/proof.py
 
 wheel: $(READY) ## Build the wheel, with the bundles inside, into dist/

@@ -22,8 +22,8 @@ class DamagedError(InputError):
     """A checkpoint that is not what was written."""
 
 
-def save_checkpoint(state: Mapping[str, Any], path: str | os.PathLike[str], keep: str | None = None) -> None:
-    """Write a state of tensors and plain values, whole or not at all, with its SHA-256.
+def save_checkpoint(state: Mapping[str, Any], path: str | os.PathLike[str], keep: str | None = None) -> str:
+    """Write a state of tensors and plain values, whole or not at all, with its SHA-256; return that of the file.
 
     ``torch.load`` reads it as any other: a checkpoint is a zip archive, and the checksum is the archive's comment,
     of the archive as it was without one.
@@ -39,11 +39,15 @@ def save_checkpoint(state: Mapping[str, Any], path: str | os.PathLike[str], keep
     buffer = io.BytesIO()
     torch.save(dict(state), buffer)
     content = buffer.getbuffer()
-    comment = _comment(content)
+    hashed = hashlib.sha256(content[:-2])  # an archive without a comment ends in its length, 0
+    whole = hashed.copy()
+    hashed.update(content[-2:])
+    comment = _comment(hashed.hexdigest())
+    whole.update(comment)
     try:
         with atomic(path) as temporary:
             with open(temporary, "wb") as file:
-                file.write(content[:-2])  # an archive without a comment ends in its length, 0
+                file.write(content[:-2])
                 file.write(comment)
                 file.flush()
                 os.fsync(file.fileno())
@@ -54,6 +58,7 @@ def save_checkpoint(state: Mapping[str, Any], path: str | os.PathLike[str], keep
     except OSError as error:
         reason = error.strerror or str(error)
         raise InputError(f"{path}: cannot be written ({reason}); mend that, the same command goes on") from None
+    return whole.hexdigest()
 
 
 def load_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -68,7 +73,9 @@ def load_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); mend that, the same command goes on") from None
     at = max(content.rfind(MARK) - 2, 0)
-    if content[at:] != _comment(content[:at] + b"\0\0"):
+    hashed = hashlib.sha256(memoryview(content)[:at])
+    hashed.update(b"\0\0")
+    if content[at:] != _comment(hashed.hexdigest()):
         raise DamagedError(f"{path}: is damaged, or no checkpoint of heartseg; remove it, or name another folder")
     try:
         state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
@@ -80,9 +87,9 @@ def load_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
     return state
 
 
-def _comment(archive: bytes | memoryview) -> bytes:
-    """Of an archive that has none: its length and the comment."""
-    comment = MARK + hashlib.sha256(archive).hexdigest().encode()
+def _comment(checksum: str) -> bytes:
+    """Of an archive whose checksum is this while it has none: its length and the comment."""
+    comment = MARK + checksum.encode()
     return len(comment).to_bytes(2, "little") + comment
 
 

@@ -219,9 +219,8 @@ class ExactResume:
     def _validated(self, validator: Evaluator, trainer: Trainer) -> None:
         metric = float(validator.state.metrics[validator.state.key_metric_name])
         if self.best is None or metric > self.best["metric"] or math.isnan(self.best["metric"]):
-            path = self.folder / PENDING
-            save_checkpoint(self.weights.state_dict(), path)
-            self.best = {"metric": metric, "epoch": trainer.state.epoch, "sha256": sha256(path)}
+            checksum = save_checkpoint(self.weights.state_dict(), self.folder / PENDING)
+            self.best = {"metric": metric, "epoch": trainer.state.epoch, "sha256": checksum}
         if trainer.last_event_name == Events.COMPLETED:
             # The last validation. Where time is over, within an epoch or before one was to be validated, the run
             # that goes on must not know of it.

@@ -32,7 +32,7 @@ def same(one: Any, two: Any) -> bool:
 
 def test_what_is_saved_is_loaded_and_torch_reads_it_too(tmp_path: Path) -> None:
     path = tmp_path / "run" / "checkpoint.pt"
-    save_checkpoint(STATE, path)
+    assert save_checkpoint(STATE, path) == hashlib.sha256(path.read_bytes()).hexdigest()
     assert same(load_checkpoint(path), STATE)
     assert same(torch.load(path, weights_only=True), STATE)
     assert [item.name for item in path.parent.iterdir()] == [path.name]
