@@ -19,6 +19,7 @@ from fire.parser import DefaultParseValue
 from monai.bundle import ConfigParser, ConfigWorkflow
 
 import heartseg
+from heartseg import processes
 from heartseg.data.files import atomic
 from heartseg.errors import InputError, OtherRunError, input_error
 from heartseg.places import check_files, fault_of, read_yaml
@@ -240,6 +241,7 @@ def run(bundle: Path, run_id: str, files: Sequence[str], values: Mapping[str, An
 
     Raises InputError where bad input lies beneath an error of the run.
     """
+    before = None
     with inside(bundle), readable(bundle, files):
         workflow = ConfigWorkflow(
             list(files),
@@ -249,20 +251,25 @@ def run(bundle: Path, run_id: str, files: Sequence[str], values: Mapping[str, An
             **values,
         )
         workflow.initialize()
-        if run_id == "training":
+        if run_id == "training" and processes.first():
             # Macros and overlays resolved: what this run really was, for a later `monai.bundle run`.
             record = Path(workflow.parser.get_parsed_content("output_dir")) / "config.yaml"
             before = record.read_bytes() if record.exists() else None
-            with atomic(record) as temporary:
-                ConfigParser.export_config_file(workflow.parser.get(), temporary, fmt="yaml", sort_keys=False)
+            write_config(workflow.parser.get(), record)
         try:
             workflow.run()
         except Exception as error:
-            if run_id == "training" and before is not None and isinstance(input_error(error), OtherRunError):
+            if before is not None and isinstance(input_error(error), OtherRunError):
                 with atomic(record) as temporary:
                     temporary.write_bytes(before)  # the run stays what it was
             raise
         workflow.finalize()
+
+
+def write_config(config: Mapping[str, Any], path: Path) -> None:
+    """Write a composed configuration as YAML, for a later ``monai.bundle run`` and for `settings_of_run`."""
+    with atomic(path) as temporary:
+        ConfigParser.export_config_file(dict(config), temporary, fmt="yaml", sort_keys=False)
 
 
 @contextmanager

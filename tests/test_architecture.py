@@ -16,12 +16,13 @@ PACKAGE = ROOT / "heartseg"
 # A room is a module or folder of heartseg. It may import rooms of its own row and of the rows below it, never
 # of a row above, and no two rooms may need each other. A new room is written into its row.
 LAYERS = [
+    ["__main__"],
     ["cli"],  # cli.py and cli_*.py: the doors
-    ["heartseg", "demo", "segmenting", "apply", "bundle", "places", "settings"],  # what `import heartseg` offers
-    ["kaggle", "report"],
+    ["heartseg", "demo", "segmenting", "apply", "bundle", "kaggle", "places", "settings"],  # what `import heartseg` offers
+    ["report"],
     ["handlers"],
     ["metrics", "artifacts", "networks", "losses", "data", "inferers", "orientation"],
-    ["errors"],
+    ["errors", "processes"],
 ]
 ROW = {room: row for row, rooms in enumerate(LAYERS) for room in rooms}
 

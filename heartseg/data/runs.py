@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
+from heartseg import processes
 from heartseg.data.files import PARTIAL, provenance, read_cases_of, write_json
 from heartseg.data.layout import Case
 from heartseg.errors import InputError
@@ -31,12 +32,16 @@ def new_run(
 ) -> None:
     """Make or enter the folder of a run and note beside its weights which cases train and which validate.
 
-    The folder belongs to this process until `leave_run`, or its end, however it ends. What trained the initial
+    The folder belongs to this process until `leave_run`, or its end, however it ends; of several that train together
+    (`heartseg.processes`) to the first, for which the others wait. What trained the initial
     weights has trained these too, and the licence of those binds these.
 
     Raises InputError where another process trains in this folder, and where it holds weights that no run of
     heartseg left there: nothing is overwritten.
     """
+    if not processes.first():
+        processes.wait()
+        return
     folder = Path(output_dir).absolute()
     held = [name for name in ("model.pt", "checkpoint.pt", "training_metrics.json") if (folder / name).exists()]
     if held and not (folder / LOCK).exists():
@@ -53,6 +58,7 @@ def new_run(
             write_json(notes_file(folder / "model.pt"), notes)
     except OSError as error:
         raise InputError(f"{folder}: cannot be written ({error.strerror}); name another output folder") from None
+    processes.wait()
 
 
 def leave_run(output_dir: str | os.PathLike[str]) -> None:

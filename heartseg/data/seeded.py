@@ -11,6 +11,8 @@ import torch
 from monai.data import CacheDataset
 from torch.utils.data import Sampler
 
+from heartseg import processes
+
 
 def derived_seed(seed: int, *keys: int) -> int:
     """A 32-bit seed that follows from others; neighbouring keys give unrelated ones (NumPy's ``SeedSequence``)."""
@@ -59,6 +61,9 @@ class EpochSampler(Sampler[tuple[int, int]]):
     The epoch travels with the index, because workers that live through a training hold copies of the data set that
     hear of nothing else. Whoever trains sets ``epoch`` before each pass (`heartseg.handlers.ExactResume` does).
 
+    Of several processes (`heartseg.processes`) each takes its part of the one order, so that together they see what one
+    would. Where the number does not divide, the first of the order come twice: all take as many steps.
+
     Args:
         dataset: its length is the number of indices.
         seed: from which the order follows.
@@ -72,11 +77,12 @@ class EpochSampler(Sampler[tuple[int, int]]):
         self.epoch = 1
 
     def __len__(self) -> int:
-        return len(self.dataset)
+        return -(-len(self.dataset) // processes.size())
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
-        order = torch.arange(len(self))
+        order = torch.arange(len(self.dataset))
         if self.shuffle:
             generator = torch.Generator().manual_seed(derived_seed(self.seed, self.epoch))
-            order = torch.randperm(len(self), generator=generator)
-        return iter([(self.epoch, index) for index in order.tolist()])
+            order = torch.randperm(len(self.dataset), generator=generator)
+        places = range(processes.rank(), len(self) * processes.size(), processes.size())
+        return iter([(self.epoch, int(order[place % len(order)])) for place in places])

@@ -11,6 +11,7 @@ import torch
 from ignite.engine import Engine, Events
 from monai.data import MetaTensor
 
+from heartseg import processes
 from heartseg.data.acdc import PHASES
 from heartseg.data.files import provenance, read_cases_of, write_json
 from heartseg.data.layout import patient_of
@@ -32,7 +33,7 @@ class CaseMetrics:
     truth under ``label``. Distances use the spacing of the case's own affine. Cases that the weights were
     trained on (listed beside the weights, see `heartseg.data.files.read_cases_of`) are marked ``seen`` and
     averaged apart: the means stand for unseen cases wherever there is one. Where no such list lies beside the
-    weights, ``seen`` is null.
+    weights, ``seen`` is null. Of several processes the first writes what all have judged.
 
     Beside the results stand the ``provenance`` and ``memory_gib``: what the program has in use ``now``, at the end,
     and its ``peak`` (`heartseg.handlers.summary.memory`, `peak_memory`).
@@ -107,8 +108,11 @@ class CaseMetrics:
         return known
 
     def _write(self, engine: Engine) -> None:
+        self.gather()
         results = self.results()
         engine.state.metrics["mean_dice"] = results["clean"]["dice"]
+        if not processes.first():
+            return
         source = {**provenance(self.weights), "tolerance_mm": self.tolerance, **self.settings}
         used = {"memory_gib": memory_gib(getattr(engine.state, "device", "cpu"))}
         write_json(self.output_dir / RESULTS, {**results, **used, "provenance": source})
@@ -128,6 +132,10 @@ class CaseMetrics:
     def collect(self, entry: Mapping[str, Any], case: dict[str, Any]) -> None:
         """Keep the numbers of a case that the loader gave as ``entry``."""
         self.cases.append(case)
+
+    def gather(self) -> None:
+        """Bring together the cases that several processes judged (`heartseg.processes`)."""
+        self.cases = processes.gather(self.cases)
 
     def results(self) -> dict[str, Any]:
         """What is written beside the provenance."""

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+from torch.optim.lr_scheduler import LRScheduler
 
 from heartseg.errors import OtherRunError
 
@@ -53,6 +56,17 @@ def plain(value: Any) -> Any:
     return [plain(item) for item in value] if isinstance(value, Sequence) else str(value)
 
 
+def walk(schedule: LRScheduler, old: Mapping[str, Any], saved: Mapping[str, Any], epoch_length: int) -> None:
+    """Bring a new schedule to where the old one was: after as many epochs, which may be longer or shorter now."""
+    walked = _walked(old)
+    if walked > saved["epoch"]:  # a step of it is one of the optimizer, not an epoch
+        walked = round(walked * epoch_length / saved["epoch_length"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # that the optimizer has made no step yet
+        for _ in range(walked):
+            schedule.step()
+
+
 def _are_cases(value: Any) -> bool:
     return isinstance(value, Sequence) and not isinstance(value, str) and all(isinstance(item, str) for item in value)
 
@@ -60,3 +74,8 @@ def _are_cases(value: Any) -> bool:
 def _short(value: Any) -> str:
     text = ", ".join(value) or "none of them" if _are_cases(value) else str(value)
     return text if len(text) <= LONG else text[: LONG - 3] + "..."
+
+
+def _walked(state: Mapping[str, Any]) -> int:
+    """Steps of a schedule; a chained one does not count itself."""
+    return int(state["last_epoch"] if "last_epoch" in state else _walked(state["_schedulers"][0]))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 import os
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,11 +14,12 @@ from ignite.engine import Events
 from monai.engines import Evaluator, Trainer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
+from heartseg import processes
 from heartseg.data.files import sha256
 from heartseg.data.runs import leave_run
 from heartseg.data.seeded import EpochSampler, derived_seed, seed_everything
 from heartseg.errors import InputError, LostWorkerError, OtherRunError, input_error
-from heartseg.handlers.changes import changed, plain, say_changes
+from heartseg.handlers.changes import changed, plain, say_changes, walk
 from heartseg.handlers.checkpoints import DamagedError, load_checkpoint, save_checkpoint
 from heartseg.handlers.stopping import Stop, stop_reason
 
@@ -44,6 +44,8 @@ class ExactResume:
 
     A run that is finished says so and does nothing. More epochs go on, as do changed settings, which are reported;
     only those under ``fixed`` have to be the same.
+
+    Of several processes that train together (`heartseg.processes`) all take up the checkpoint, and the first writes.
 
     Args:
         output_dir: folder of the run.
@@ -92,7 +94,7 @@ class ExactResume:
         cannot be written; SystemExit with 128 + the signal's number after a signal.
         """
         try:
-            if not self._restore(trainer):
+            if not self._restored(trainer):
                 self._attach(trainer)
                 with self.stop.listen():
                     trainer.run()
@@ -103,16 +105,21 @@ class ExactResume:
         finally:
             leave_run(self.folder)
         if self.stop.reason is not None and self._finished:
-            print(f"{self.folder}: {self.stop.reason} as it ended; it is finished", flush=True)
+            self._say(f"{self.stop.reason} as it ended; it is finished")
         elif self.stop.reason is not None:
             saved = f"epoch {self._saved} of {trainer.state.max_epochs}" if self._saved else "no epoch"
-            print(f"{self.folder}: {self.stop.reason}; {saved} is saved; the same command goes on", flush=True)
+            self._say(f"{self.stop.reason}; {saved} is saved; the same command goes on")
         if self.stop.signal is not None:
             raise SystemExit(128 + self.stop.signal)
 
+    def _say(self, text: str) -> None:
+        if processes.first():
+            print(f"{self.folder}: {text}", flush=True)
+
     def _attach(self, trainer: Trainer) -> None:
         self._saved = trainer.state.epoch
-        (self.folder / PENDING).unlink(missing_ok=True)  # of a future that was lost
+        if processes.first():
+            (self.folder / PENDING).unlink(missing_ok=True)  # of a future that was lost
         trainer.add_event_handler(Events.STARTED, self._started)
         trainer.add_event_handler(Events.EPOCH_STARTED, self._epoch_started)
         trainer.add_event_handler(Events.ITERATION_STARTED, self._iteration_started)
@@ -121,6 +128,15 @@ class ExactResume:
         trainer.add_event_handler(Events.EPOCH_COMPLETED, self._epoch_completed)
         trainer.add_event_handler(Events.COMPLETED, self._completed)
         self.stop.attach(trainer)
+
+    def _restored(self, trainer: Trainer) -> bool:
+        """`_restore` in each process; the first is done with the files before the others look at them."""
+        if not processes.first():
+            processes.wait()
+            return self._restore(trainer)
+        done = self._restore(trainer)
+        processes.wait()
+        return done
 
     def _restore(self, trainer: Trainer) -> bool:
         """Take up the newest whole checkpoint there is, if any; whether nothing is left to do."""
@@ -142,12 +158,13 @@ class ExactResume:
                     asked = f"{path}: is of epoch {saved['epoch']}, and no more is asked for now"
                     useless.append(OtherRunError(f"{asked}; ask for more, or name another output folder"))
                     continue
-                print(f"{self.folder}: is finished, after epoch {saved['epoch']}; nothing to do", flush=True)
+                self._say(f"is finished, after epoch {saved['epoch']}; nothing to do")
                 return True
             self._take(trainer, saved, path, any(group == "schedule" for group, *_ in differences), bool(differences))
-            os.replace(path, self.folder / CHECKPOINT)  # else the next save would keep what cannot be used
-            print(f"{self.folder}: goes on after epoch {saved['epoch']} of {trainer.state.max_epochs}", flush=True)
-            say_changes(differences)
+            self._say(f"goes on after epoch {saved['epoch']} of {trainer.state.max_epochs}")
+            if processes.first():
+                os.replace(path, self.folder / CHECKPOINT)  # else the next save would keep what cannot be used
+                say_changes(differences)
             return False
         if useless:
             raise useless[0]
@@ -169,7 +186,7 @@ class ExactResume:
                     now = target.state_dict()
                     target.load_state_dict({**now, **{key: state[key] for key in COUNTED}})
                 elif isinstance(target, LRScheduler) and rescheduled:
-                    _walk(target, state, saved, trainer.state.epoch_length)
+                    walk(target, state, saved, trainer.state.epoch_length)
                 else:
                     target.load_state_dict(state)
             except (RuntimeError, KeyError, ValueError, TypeError) as error:
@@ -200,6 +217,8 @@ class ExactResume:
         if best is None:
             return
         self.validator.state.best_metric, self.validator.state.best_metric_epoch = best["metric"], best["epoch"]
+        if not processes.first():
+            return
         pending, model = self.folder / PENDING, self.folder / BEST
         if pending.exists() and sha256(pending) == best["sha256"]:
             os.replace(pending, model)  # it was killed between the checkpoint and this
@@ -214,12 +233,15 @@ class ExactResume:
         self.sampler.epoch = trainer.state.epoch  # the loader asks for its order after this
 
     def _iteration_started(self, trainer: Trainer) -> None:
-        seed_everything(derived_seed(self.seed, trainer.state.iteration))
+        # Other dropout in each process, and the same as ever in the first.
+        of_process = [processes.rank()] if processes.rank() else []
+        seed_everything(derived_seed(self.seed, trainer.state.iteration, *of_process))
 
     def _validated(self, validator: Evaluator, trainer: Trainer) -> None:
         metric = float(validator.state.metrics[validator.state.key_metric_name])
         if self.best is None or metric > self.best["metric"] or math.isnan(self.best["metric"]):
-            checksum = save_checkpoint(self.weights.state_dict(), self.folder / PENDING)
+            first = processes.first()
+            checksum = save_checkpoint(self.weights.state_dict(), self.folder / PENDING) if first else None
             self.best = {"metric": metric, "epoch": trainer.state.epoch, "sha256": checksum}
         if trainer.last_event_name == Events.COMPLETED:
             # The last validation. Where time is over, within an epoch or before one was to be validated, the run
@@ -235,7 +257,8 @@ class ExactResume:
     def _completed(self, trainer: Trainer) -> None:
         # A signal behind the last epoch is no reason in the trainer's state: the run is ended as any.
         if stop_reason(trainer) is None:
-            save_checkpoint(self.weights.state_dict(), self.folder / FINAL)
+            if processes.first():
+                save_checkpoint(self.weights.state_dict(), self.folder / FINAL)
             self._finished = True
             self.save(trainer, keep=None)
 
@@ -244,6 +267,9 @@ class ExactResume:
 
         The one that is kept is of an earlier epoch, which can be done again.
         """
+        self._saved = trainer.state.epoch
+        if not processes.first():
+            return
         content = {
             "format": FORMAT,
             "finished": self._finished,
@@ -255,24 +281,7 @@ class ExactResume:
             "settings": self.settings,
         }
         save_checkpoint(content, self.folder / CHECKPOINT, keep=keep)
-        self._saved = trainer.state.epoch
 
     def _publish(self) -> None:
-        if (self.folder / PENDING).exists():
+        if processes.first() and (self.folder / PENDING).exists():
             os.replace(self.folder / PENDING, self.folder / BEST)
-
-
-def _walk(schedule: LRScheduler, old: Mapping[str, Any], saved: Mapping[str, Any], epoch_length: int) -> None:
-    """Bring a new schedule to where the old one was: after as many epochs, which may be longer or shorter now."""
-    walked = _walked(old)
-    if walked > saved["epoch"]:  # a step of it is one of the optimizer, not an epoch
-        walked = round(walked * epoch_length / saved["epoch_length"])
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # that the optimizer has made no step yet
-        for _ in range(walked):
-            schedule.step()
-
-
-def _walked(state: Mapping[str, Any]) -> int:
-    """Steps of a schedule; a chained one does not count itself."""
-    return int(state["last_epoch"] if "last_epoch" in state else _walked(state["_schedulers"][0]))

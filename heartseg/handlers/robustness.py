@@ -10,6 +10,7 @@ from ignite.engine import Engine
 from rich.console import Console
 from rich.table import Table
 
+from heartseg import processes
 from heartseg.artifacts import CLEAN, Condition
 from heartseg.artifacts.conditions import plain
 from heartseg.handlers.cases import CaseMetrics, summary
@@ -59,6 +60,10 @@ class RobustnessMetrics(CaseMetrics):
     def collect(self, entry: Mapping[str, Any], case: dict[str, Any]) -> None:
         """Keep the numbers of a case under its condition."""
         self.under[entry["artifact"], entry["severity"]].append(case)
+
+    def gather(self) -> None:
+        """Bring together the cases that several processes judged."""
+        self.under = {condition: processes.gather(cases) for condition, cases in self.under.items()}
 
     def results(self) -> dict[str, Any]:
         """``clean`` and each artifact."""

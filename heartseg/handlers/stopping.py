@@ -15,7 +15,10 @@ from ignite.engine import Engine, Events
 from ignite.handlers import EarlyStopping
 from monai.handlers import EarlyStopHandler
 
+from heartseg import processes
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+ECHO = 1.0  # seconds in which torchrun sends its processes a signal that they have had from the terminal
 
 
 class Stop:
@@ -29,6 +32,8 @@ class Stop:
 
     ``reason`` says afterwards why it stopped, in words; ``signal`` is the signal's number, if one did it. Other
     handlers read ``stop_reason`` and ``in_a_hurry`` (a signal came) in the trainer's state.
+
+    Of several processes that train together all end after the same step, whichever of them was told.
     """
 
     def __init__(self, max_minutes: float | None = None) -> None:
@@ -39,6 +44,7 @@ class Stop:
         self._epoch_began = 0.0
         self._longest = 0.0
         self._process = os.getpid()
+        self._heard = 0.0
 
     def attach(self, engine: Engine) -> None:
         """Register with the trainer, after the handlers that belong to an epoch or a step."""
@@ -66,10 +72,12 @@ class Stop:
                 os._exit(128 + number)
             return  # Ctrl-C reaches all processes of a terminal; the first of them says what to do
         name = signal.Signals(number).name
+        if self.signal is not None and processes.size() > 1 and time.monotonic() - self._heard < ECHO:
+            return
         if self.signal is not None:
             os.write(2, f"heartseg: {name} again: left at once\n".encode())
             os._exit(128 + number)
-        self.signal = number
+        self.signal, self._heard = number, time.monotonic()
         self.reason = f"stopped by {name}"
         os.write(2, f"heartseg: {name}: stopping after this step; once more leaves at once\n".encode())
 
@@ -87,9 +95,12 @@ class Stop:
         self._end(engine, over=self._left() < self._longest and not last)
 
     def _end(self, engine: Engine, over: bool) -> None:
-        if over and self.signal is None:
+        is_over, told = map(int, processes.highest(over, self.signal or 0))
+        if told:
+            self.signal, self.reason = told, f"stopped by {signal.Signals(told).name}"
+        elif is_over:
             self.reason = f"time limit of {self.max_minutes:g} minutes"
-        if self.reason is not None:
+        if told or is_over:
             setattr(engine.state, "stop_reason", self.reason)  # noqa: B010 - ignite's State takes any name
             setattr(engine.state, "in_a_hurry", self.signal is not None)  # noqa: B010
             engine.terminate()

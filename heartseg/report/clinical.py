@@ -12,6 +12,7 @@ from ignite.engine import Engine, Events
 from rich.console import Console
 from rich.table import Table
 
+from heartseg import processes
 from heartseg.data.files import write_json
 from heartseg.data.nominal import is_nominal
 from heartseg.handlers.cases import RESULTS, decollated, patient_in
@@ -80,6 +81,9 @@ class ClinicalReport:
             }
 
     def _write(self, engine: Engine) -> None:
+        self.about = dict(processes.gather(list(self.about.items())))
+        if not processes.first():
+            return
         results = json.loads((self.output_dir / RESULTS).read_text(encoding="utf-8"))
         report = clinical_report(results["clean"]["cases"], self.about, self.ventricles)
         nominal = None if self.nominal_spacing is None else [float(step) for step in self.nominal_spacing]

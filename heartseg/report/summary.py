@@ -16,6 +16,7 @@ from monai.engines import SupervisedTrainer, Workflow
 from monai.handlers import from_engine
 from monai.utils import get_seed
 
+from heartseg import processes
 from heartseg.data.files import atomic, provenance, write_json
 from heartseg.errors import InputError
 from heartseg.handlers.stopping import stop_reason
@@ -136,7 +137,7 @@ class RunSummary:
     def _epoch_completed(self, engine: SupervisedTrainer) -> None:
         row: dict[str, Any] = {
             "epoch": engine.state.epoch,
-            "train_loss": torch.stack(self._losses).mean().item() if self._losses else None,
+            "train_loss": processes.mean(torch.stack(self._losses).mean().item()) if self._losses else None,
             "val_loss": self._validation.get("val_loss"),
             "val_dice": self._validation.get("val_dice"),
             "learning_rate": self._learning_rate,
