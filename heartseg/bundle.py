@@ -21,7 +21,8 @@ from monai.bundle import ConfigParser, ConfigWorkflow
 import heartseg
 from heartseg import processes
 from heartseg.data.files import atomic
-from heartseg.errors import InputError, OtherRunError, input_error
+from heartseg.data.runs import CONFIG, NEXT_CONFIG, keep_config
+from heartseg.errors import InputError, input_error
 from heartseg.places import check_files, fault_of, read_yaml
 from heartseg.settings import check_kind
 
@@ -150,9 +151,9 @@ def settings_of_run(run: Path, split: bool = False) -> dict[str, Any]:
     ``split``: with what its cases were split by, so that its own ``val`` and ``train`` are found again. Raises
     InputError where it is broken: weights that are used otherwise than they were trained err in silence.
     """
-    if not (run / "config.yaml").exists():
+    if not (run / CONFIG).exists():
         return {}
-    config = read_yaml(run / "config.yaml")
+    config = read_yaml(run / CONFIG)
     names = OF_WEIGHTS + OF_SPLIT if split else OF_WEIGHTS
     return {name: config[name] for name in names if name in config}
 
@@ -241,7 +242,6 @@ def run(bundle: Path, run_id: str, files: Sequence[str], values: Mapping[str, An
 
     Raises InputError where bad input lies beneath an error of the run.
     """
-    before = None
     with inside(bundle), readable(bundle, files):
         workflow = ConfigWorkflow(
             list(files),
@@ -251,18 +251,14 @@ def run(bundle: Path, run_id: str, files: Sequence[str], values: Mapping[str, An
             **values,
         )
         workflow.initialize()
-        if run_id == "training" and processes.first():
+        if run_id == "training":
             # Macros and overlays resolved: what this run really was, for a later `monai.bundle run`.
-            record = Path(workflow.parser.get_parsed_content("output_dir")) / "config.yaml"
-            before = record.read_bytes() if record.exists() else None
-            write_config(workflow.parser.get(), record)
-        try:
-            workflow.run()
-        except Exception as error:
-            if before is not None and isinstance(input_error(error), OtherRunError):
-                with atomic(record) as temporary:
-                    temporary.write_bytes(before)  # the run stays what it was
-            raise
+            output_dir = Path(workflow.parser.get_parsed_content("output_dir"))
+        if run_id == "training" and processes.first():
+            write_config(workflow.parser.get(), output_dir / NEXT_CONFIG)
+        workflow.run()
+        if run_id == "training":
+            keep_config(output_dir, wanted=True)  # of a bundle that knows no `heartseg.handlers.ExactResume`
         workflow.finalize()
 
 

@@ -56,11 +56,13 @@ class OrganWindowInferer(Inferer):
         sw_batch_size: int = 2,
         min_volume: float = 5000,
         exhaustive: bool = False,
+        multiple: int = 1,
     ) -> None:
         super().__init__()
         if not 0 <= overlap < 1:
             raise InputError(f"overlap: {overlap} is not in [0, 1); give the share that neighbouring windows share")
         self.roi_size = tuple(roi_size)
+        _check_window("roi_size", self.roi_size, multiple)
         self.overlap = overlap
         self.sw_batch_size = sw_batch_size
         self.min_volume = min_volume
@@ -184,12 +186,7 @@ class StackInferer(Inferer):
         self.batch_slices = _whole("batch_slices", batch_slices, 1)
         self.multiple = _whole("multiple", multiple, 1)
         self.input_size = None if input_size is None else tuple(_whole("input_size", size, 1) for size in input_size)
-        least = 2 * self.multiple  # a normalisation over the voxels of its deepest level needs more than one there
-        if any(size % self.multiple or size < least for size in self.input_size or ()):
-            raise InputError(
-                f"input_size: {list(self.input_size or ())} does not fit the network; "
-                f"give multiples of {self.multiple} from {least} on"
-            )
+        _check_window("input_size", self.input_size or (), self.multiple)
 
     def __call__(
         self, inputs: torch.Tensor, network: Callable[..., torch.Tensor], *args: Any, **kwargs: Any
@@ -270,3 +267,12 @@ def _whole(name: str, value: Any, least: int) -> int:
     if not is_number(value, whole=True) or value < least:
         raise InputError(f"{name}: {value!r} is no number of slices or voxels; give a whole number from {least} on")
     return value
+
+
+def _check_window(name: str, sizes: Sequence[int], multiple: int) -> None:
+    """Refuse a window that a network cannot halve down to its deepest level; a normalisation needs two voxels there."""
+    least = 2 * multiple if multiple > 1 else 1
+    if any(size % multiple or size < least for size in sizes):
+        raise InputError(
+            f"{name}: {list(sizes)} does not fit the network; give multiples of {multiple} from {least} on"
+        )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
@@ -68,11 +69,18 @@ def read_yaml(path: Path) -> dict[Any, Any]:
     if not isinstance(content, dict):
         kind = "nothing" if content is None else f"a {type(content).__name__}"
         raise InputError(f"{path}:1: holds {kind}, not ids and values; write ID: VALUE")
+    if odd := [key for key in content if not isinstance(key, str)]:
+        places = (entry.place for entry in _entries(path) if entry.text.lower() == str(odd[0]).lower())
+        where = next(places, f"{path}:1")
+        raise InputError(f"{where}: {odd[0]!r} is no id; write a name before the colon")
     return content
 
 
 def check_files(bundle: Path, files: Sequence[str]) -> None:
-    """Refuse a configuration that is broken, or that gives an id of those before it a value of another kind.
+    """Refuse a configuration that is broken, or that does to an id of those before it what nobody means.
+
+    That is: a value of another kind; a part that takes the place of all the parts there are; and an id that nothing
+    asks for but that is nearly one of theirs.
 
     Raises InputError that names file and line.
     """
@@ -80,12 +88,42 @@ def check_files(bundle: Path, files: Sequence[str]) -> None:
     for path in (bundle / file for file in files):
         content = read_yaml(path)
         for name, value in content.items():
+            fault = _part_for_all(name, base.get(name), value) or (base and _misspelt(name, base, bundle, files))
             try:
-                check_kind(str(name), base.get(name), value)
+                check_kind(name, base.get(name), value)
             except InputError as error:
-                place = next(entry.place for entry in _entries(path) if entry.text == str(name))
-                raise InputError(f"{place}: {str(error).removeprefix('--set ')}; mend this line") from None
+                fault = f"{str(error).removeprefix('--set ')}; mend this line"
+            if fault:
+                place = next(entry.place for entry in _entries(path) if entry.text == name)
+                raise InputError(f"{place}: {fault}")
         base |= content
+
+
+def _part_for_all(name: str, old: Any, value: Any) -> str | None:
+    """What is wrong with a mapping that was meant to change one part of a section, and replaces the section."""
+    if not isinstance(old, dict) or not isinstance(value, dict) or "_target_" in value:
+        return None
+    lost = [key for key in old if key not in value]
+    if not lost or not any(isinstance(part, dict) for part in old.values()):
+        return None
+    identity, inner = name, value
+    while isinstance(inner, dict) and len(inner) == 1 and "_target_" not in inner:
+        [(key, inner)] = inner.items()
+        identity += f"::{key}"
+    return (
+        f"{name} would lose {', '.join(map(str, lost))}; to change one part write its whole id, as in {identity}: ..."
+    )
+
+
+def _misspelt(name: str, base: Mapping[str, Any], bundle: Path, files: Sequence[str]) -> str | None:
+    """What is wrong with an id that no file asks for and that is nearly one of the base's."""
+    top = name.replace("#", "::").lstrip("+").split("::")[0]
+    near = get_close_matches(top, list(base), n=1, cutoff=0.8)
+    if top in base or not near:
+        return None
+    asked = re.compile(rf"[@%:]{re.escape(top)}\b")
+    asks = any(asked.search(entry.text) for file in _all_files(bundle, files) for entry in _entries(file))
+    return None if asks else f"{name} is no id of the configuration; did you mean {near[0]}?"
 
 
 def _fault(error: BaseException, bundle: Path, files: Sequence[str]) -> str | None:

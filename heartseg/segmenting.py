@@ -15,7 +15,7 @@ from heartseg.bundle import say, say_command
 from heartseg.data.acdc import PHASES, phase_of
 from heartseg.data.files import provenance, write_json
 from heartseg.data.scan import list_scans, mask_path, mask_target
-from heartseg.errors import InputError, flat
+from heartseg.errors import InputError, causes, flat, one_line
 from heartseg.handlers.summary import machine_line
 
 LARGEST = 1e9  # mL, of what was found; no scan is as large
@@ -71,14 +71,15 @@ def segment_scans(
                 # One scan that MONAI or torch cannot take, or that is too large, does not cost the others.
                 failed += 1
                 if not isinstance(error, InputError):
-                    error = InputError(f"{scan}: cannot be segmented ({flat(error)}); look at it in a viewer")
+                    reason = flat(list(causes(error))[-1])  # what led to it, not what MONAI makes of it
+                    error = InputError(f"{scan}: cannot be segmented ({reason}); look at it in a viewer")
                 errors.print(f"heartseg: {error}", style="red")
             else:
                 target = mask_path(scan, out)
                 volumes = ", ".join(f"{name} {millilitres:.1f} mL" for name, millilitres in mask.millilitres.items())
                 empty = "" if any(mask.millilitres.values()) else " (nothing found)"
                 nominal = " (nominal spacing)" if mask.nominal else ""
-                console.print(f"{target}: {volumes}{empty}{nominal}, {mask.seconds:.1f} s")
+                console.print(one_line(f"{target}: {volumes}{empty}{nominal}, {mask.seconds:.1f} s"))
                 records[target.name] = {
                     "scan": str(scan),
                     "millilitres": mask.millilitres,  # not rounded: ejection fractions come from them

@@ -99,3 +99,30 @@ def test_an_overlay_may_not_change_what_kind_a_value_is(tmp_path):
     assert str(info.value) == f"{tmp_path / 'over.yaml'}:3: {fault}"
     (tmp_path / "over.yaml").write_text("free: text\nepochs: 4\nsize: $[1, 2]\nmore: 1\n")
     check_files(tmp_path, ["base.yaml", "over.yaml"])
+
+
+@pytest.mark.parametrize(
+    ("overlay", "fault"),
+    [
+        ("1: 2\n", "1: 1 is no id; write a name before the colon"),
+        ("a: 1\ntrue: 2\n", "2: True is no id; write a name before the colon"),
+        (
+            "train:\n  trainer:\n    max_epochs: 1\n",
+            "1: train would lose loss; to change one part write its whole id, as in train::trainer::max_epochs: ...",
+        ),
+        ("size: 1\nepoch: 3\n", "2: epoch is no id of the configuration; did you mean epochs?"),
+    ],
+)
+def test_an_overlay_that_nobody_means(overlay, fault, tmp_path):
+    base = "epochs: 3\nsize: 2\ntrain:\n  trainer: {_target_: dict, epochs: '@epochs'}\n  loss: {_target_: list}\n"
+    (tmp_path / "base.yaml").write_text(base)
+    (tmp_path / "over.yaml").write_text(overlay)
+    with pytest.raises(InputError) as info:
+        check_files(tmp_path, ["base.yaml", "over.yaml"])
+    assert str(info.value) == f"{tmp_path / 'over.yaml'}:{fault}"
+
+
+def test_an_overlay_may_add_what_it_asks_for_and_replace_a_whole_section(tmp_path):
+    (tmp_path / "base.yaml").write_text("epochs: 3\nloss: {_target_: dict, a: 1}\nclasses: {a: 1}\n")
+    (tmp_path / "over.yaml").write_text("epoch: 2\nepochs: '@epoch'\nloss: {_target_: list}\nclasses: {b: 1}\n")
+    check_files(tmp_path, ["base.yaml", "over.yaml"])

@@ -77,6 +77,7 @@ class Toy:
         scores: the metric of each epoch's validation; None: minus the mean error.
         act: called with the trainer after every step.
         scaler: of gradients.
+        options: of the optimizer.
     """
 
     def __init__(
@@ -96,12 +97,14 @@ class Toy:
         fixed: Mapping[str, Any] | None = None,
         minutes: float | None = None,
         decay: float = 0.0,
+        options: Mapping[str, Any] | None = None,
+        optimizer_of: type[torch.optim.Optimizer] = torch.optim.AdamW,
     ) -> None:
         seed_everything(0)
         layers = [torch.nn.Linear(4, width), torch.nn.BatchNorm1d(width), torch.nn.Dropout(0.3)]
         net = torch.nn.Sequential(*layers, torch.nn.Linear(width, 1))
         self.net = net
-        optimizer = torch.optim.AdamW(net.parameters(), lr=rate, weight_decay=decay)
+        optimizer = optimizer_of(net.parameters(), lr=rate, weight_decay=decay, **(options or {}))
         data = SeededCacheDataset(CASES, Compose([RandGaussianNoised("image", 1.0)]), progress=False, seed=1)
         self.sampler = EpochSampler(data, seed=1)
         loader = DataLoader(
@@ -174,6 +177,7 @@ class Toy:
             fixed={"classes": {"left_atrium": 1}} if fixed is None else fixed,
             schedule={"epochs": epochs, "learning_rate": rate, "batch_size": batch},
             free={"num_workers": workers, "val_interval": interval, "patience": patience, "weight_decay": decay},
+            by_epoch=kind == "by epoch",
             max_minutes=minutes,
         )
 

@@ -59,8 +59,8 @@ class Part:
 def case_id(path: str | os.PathLike[str]) -> str | None:
     """File name without ``.nii`` or ``.nii.gz``; None for other files and hidden ones (``._*`` of a Mac)."""
     name = Path(path).name
-    suffix = next((suffix for suffix in SUFFIXES if name.endswith(suffix)), None)
-    return name.removesuffix(suffix) if suffix and not name.startswith(".") else None
+    suffix = next((suffix for suffix in SUFFIXES if name.lower().endswith(suffix)), None)
+    return name[: -len(suffix)] if suffix and not name.startswith(".") else None
 
 
 def patient_of(identity: str) -> str:

@@ -81,7 +81,7 @@ def _is_gzip(name: str) -> bool:
     if not start:
         raise InputError(f"{name}: is empty; copy or export it again")
     packed = start[:2] == b"\x1f\x8b"
-    if packed != name.endswith(".gz") and (packed or start in NIFTI1_SIZE + NIFTI2_SIZE):
+    if packed != name.lower().endswith(".gz") and (packed or start in NIFTI1_SIZE + NIFTI2_SIZE):
         is_, suffix = ("gzip-compressed", ".nii.gz") if packed else ("not compressed", ".nii")
         raise InputError(f"{name}: is {is_}; rename it to {suffix}")
     if not packed and name.endswith(".gz"):

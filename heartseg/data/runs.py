@@ -21,6 +21,8 @@ except ImportError:  # Windows
 
 
 LOCK = "run.lock"  # held by the process that trains; tells the folder of a run from any other
+MARK, LAST = b"heartseg sha256 ", 100  # so begins the comment at the end of a checkpoint, within so many bytes
+CONFIG, NEXT_CONFIG = "config.yaml", ".config.yaml"  # what a run was; what one is asked for that has not begun
 _HELD: dict[Path, IO[str]] = {}
 
 
@@ -44,7 +46,7 @@ def new_run(
         return
     folder = Path(output_dir).absolute()
     held = [name for name in ("model.pt", "checkpoint.pt", "training_metrics.json") if (folder / name).exists()]
-    if held and not (folder / LOCK).exists():
+    if held and not (folder / LOCK).exists() and not _is_ours(folder / "checkpoint.pt"):
         raise InputError(f"{folder}: holds {', '.join(held)}, and not as a run of heartseg; name another output folder")
     earlier = read_cases_of(initial_weights).get("train", []) if initial_weights else []
     ids = list(dict.fromkeys([case["id"] for case in train] + earlier))
@@ -54,6 +56,7 @@ def new_run(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         _lock(folder)
+        (folder / NEXT_CONFIG).unlink(missing_ok=True)  # of a start that was killed
         if not (folder / "checkpoint.pt").exists():  # else a run goes on, with the same cases
             write_json(notes_file(folder / "model.pt"), notes)
     except OSError as error:
@@ -65,6 +68,25 @@ def leave_run(output_dir: str | os.PathLike[str]) -> None:
     """Let another process train in a folder that `new_run` entered."""
     if file := _HELD.pop(Path(output_dir).absolute(), None):
         file.close()
+
+
+def keep_config(output_dir: str | os.PathLike[str], wanted: bool) -> None:
+    """Make ``.config.yaml`` the ``config.yaml`` of a run that goes on with it, or begins; else it stays what it was.
+
+    The weights of a run are used with its ``config.yaml``: a start that was refused must not change it.
+    """
+    asked = Path(output_dir) / NEXT_CONFIG
+    if asked.exists() and processes.first():
+        asked.replace(asked.with_name(CONFIG)) if wanted else asked.unlink()
+
+
+def _is_ours(checkpoint: Path) -> bool:
+    """Whether a file is a checkpoint that a run of heartseg wrote, by its last bytes."""
+    if not checkpoint.is_file() or checkpoint.stat().st_size < LAST:
+        return False
+    with open(checkpoint, "rb") as file:
+        file.seek(-LAST, os.SEEK_END)
+        return MARK in file.read()
 
 
 def _lock(folder: Path) -> None:

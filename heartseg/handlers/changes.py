@@ -7,15 +7,22 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from heartseg.errors import OtherRunError
 
 Settings = Mapping[str, Mapping[str, Any]]
+Difference = tuple[str, str, Any, Any]  # group, name, before, now
+# What optimizers and schedules count, or follow from settings that are compared by themselves.
+COUNTS = {
+    *("params", "lr", "initial_lr", "weight_decay", "state"),
+    *("last_epoch", "base_lrs", "total_iters", "milestones", "start_factor", "T_0", "T_i", "T_cur"),
+}
+PARTS = {"param_groups", "_schedulers"}  # what these consist of
 LONG = 60  # characters: what a value may take of a line
 
 
-def changed(before: Settings, now: Settings, path: str | os.PathLike[str]) -> list[tuple[str, str, Any, Any]]:
+def changed(before: Settings, now: Settings, path: str | os.PathLike[str]) -> list[Difference]:
     """Settings that differ, as (group, name, before, now), of the groups ``fixed``, ``schedule`` and ``free``.
 
     Raises OtherRunError, in one line, where one that is ``fixed`` differs in the run whose checkpoint is ``path``.
@@ -33,7 +40,41 @@ def changed(before: Settings, now: Settings, path: str | os.PathLike[str]) -> li
     return differences
 
 
-def say_changes(differences: Sequence[tuple[str, str, Any, Any]]) -> None:
+def redefined(before: Mapping[str, Any], now: Mapping[str, Any], path: str | os.PathLike[str]) -> list[Difference]:
+    """What the YAML says otherwise of optimizer and schedules than it did, beside the settings.
+
+    Args:
+        before: the states that were saved, by name; the optimizer is under ``optimizer``.
+        now: the objects, by the same names.
+        path: of the checkpoint.
+
+    Raises OtherRunError where one of them is of another class, or cannot go on as it is now.
+    """
+    found = _differences("optimizer", "free", before["optimizer"], now["optimizer"].state_dict(), path)
+    for name, item in now.items():
+        if isinstance(item, LRScheduler) and not isinstance(item, ReduceLROnPlateau) and name in before:
+            found += _differences(name, "schedule", before[name], item.state_dict(), path)
+    return found
+
+
+def _differences(name: str, group: str, before: Any, now: Any, path: str | os.PathLike[str]) -> list[Difference]:
+    remedy = "set it back, or name another folder"
+    if isinstance(before, Mapping) and isinstance(now, Mapping):
+        names = [key for key in {**before, **now} if key in PARTS or not (key in COUNTS or key.startswith("_"))]
+        if other := [key for key in names if (key in before) != (key in now)]:
+            raise OtherRunError(f"{path}: is of another {name} (only one has {other[0]}); {remedy}")
+        named = [(name if key in PARTS else f"{name} {key}", key) for key in names]
+        return [one for of, key in named for one in _differences(of, group, before[key], now[key], path)]
+    if isinstance(before, list) and isinstance(now, list) and any(isinstance(one, Mapping) for one in [*before, *now]):
+        if len(before) != len(now):
+            raise OtherRunError(f"{path}: is of another {name} ({len(before)} parts, {len(now)} now); {remedy}")
+        return [one for pair in zip(before, now, strict=True) for one in _differences(name, group, *pair, path)]
+    if before != now and name.endswith("amsgrad"):  # it goes on with what only one of the two has counted
+        raise OtherRunError(f"{path}: cannot go on: {name} was {shown(before, now)}; {remedy}")
+    return [] if before == now else [(group, name, before, now)]
+
+
+def say_changes(differences: Sequence[Difference]) -> None:
     """A line for each changed setting that is taken."""
     for _, name, old, new in differences:
         print(f"{name}: was {shown(old, new)}, from here on", flush=True)
@@ -44,6 +85,11 @@ def shown(old: Any, new: Any) -> str:
     if _are_cases(old) and _are_cases(new):
         gone, come = ([item for item in a if item not in set(b)] for a, b in ((old, new), (new, old)))
         return f"with {_short(gone)}, is with {_short(come)} now"
+    if isinstance(old, str) and isinstance(new, str) and "\n" in old:  # a network: the first layer that differs
+        lines = zip(old.splitlines(), new.splitlines(), strict=False)
+        old, new = next(
+            ((one.strip().rstrip("("), two.strip().rstrip("(")) for one, two in lines if one != two), (old, new)
+        )
     return f"{_short(old)}, is {_short(new)} now"
 
 
@@ -56,11 +102,9 @@ def plain(value: Any) -> Any:
     return [plain(item) for item in value] if isinstance(value, Sequence) else str(value)
 
 
-def walk(schedule: LRScheduler, old: Mapping[str, Any], saved: Mapping[str, Any], epoch_length: int) -> None:
-    """Bring a new schedule to where the old one was: after as many epochs, which may be longer or shorter now."""
-    walked = _walked(old)
-    if walked > saved["epoch"]:  # a step of it is one of the optimizer, not an epoch
-        walked = round(walked * epoch_length / saved["epoch_length"])
+def walk(schedule: LRScheduler, old: Mapping[str, Any], scale: float) -> None:
+    """Bring a new schedule to where the old one was: after as many epochs, of ``scale`` times as many steps now."""
+    walked = round(scale * _walked(old))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # that the optimizer has made no step yet
         for _ in range(walked):

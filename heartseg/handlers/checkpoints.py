@@ -13,9 +13,8 @@ from typing import Any
 import torch
 
 from heartseg.data.files import atomic
+from heartseg.data.runs import MARK
 from heartseg.errors import InputError
-
-MARK = b"heartseg sha256 "  # begins the comment of the zip archive that a checkpoint is
 
 
 class DamagedError(InputError):

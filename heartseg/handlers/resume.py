@@ -16,10 +16,10 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from heartseg import processes
 from heartseg.data.files import sha256
-from heartseg.data.runs import leave_run
+from heartseg.data.runs import keep_config, leave_run
 from heartseg.data.seeded import EpochSampler, derived_seed, seed_everything
 from heartseg.errors import InputError, LostWorkerError, OtherRunError, input_error
-from heartseg.handlers.changes import changed, plain, say_changes, walk
+from heartseg.handlers.changes import changed, plain, redefined, say_changes, walk
 from heartseg.handlers.checkpoints import DamagedError, load_checkpoint, save_checkpoint
 from heartseg.handlers.stopping import Stop, stop_reason
 
@@ -58,6 +58,7 @@ class ExactResume:
         fixed: settings that cannot change, as plain values.
         schedule: settings that the learning rate's course follows from: where one changes, it is computed anew.
         free: settings that may change.
+        by_epoch: whether the schedule takes a step after each epoch; else after each of the optimizer's.
         max_minutes: stop, save and end after so many minutes; None: no limit.
     """
 
@@ -72,15 +73,17 @@ class ExactResume:
         fixed: Mapping[str, Any] | None = None,
         schedule: Mapping[str, Any] | None = None,
         free: Mapping[str, Any] | None = None,
+        by_epoch: bool = False,
         max_minutes: float | None = None,
     ) -> None:
-        self.folder = Path(output_dir)
+        self.folder = Path(output_dir).absolute()
         self.seed = seed
         self.validator = validator
         self.weights = weights
         self.state = dict(state)
         self.sampler = sampler
         self.settings = plain({"fixed": fixed or {}, "schedule": schedule or {}, "free": free or {}})
+        self.by_epoch = by_epoch
         self.stop = Stop(max_minutes)
         self.best: dict[str, Any] | None = None
         self._saved = 0
@@ -103,12 +106,13 @@ class ExactResume:
             if self.stop.signal is None or not isinstance(input_error(error), LostWorkerError):
                 raise
         finally:
+            keep_config(self.folder, wanted=False)
             leave_run(self.folder)
         if self.stop.reason is not None and self._finished:
             self._say(f"{self.stop.reason} as it ended; it is finished")
         elif self.stop.reason is not None:
             saved = f"epoch {self._saved} of {trainer.state.max_epochs}" if self._saved else "no epoch"
-            self._say(f"{self.stop.reason}; {saved} is saved; the same command goes on")
+            self._say(f"{self.stop.reason}; {saved} is saved; the same command goes on, into this folder")
         if self.stop.signal is not None:
             raise SystemExit(128 + self.stop.signal)
 
@@ -118,6 +122,7 @@ class ExactResume:
 
     def _attach(self, trainer: Trainer) -> None:
         self._saved = trainer.state.epoch
+        keep_config(self.folder, wanted=True)
         if processes.first():
             (self.folder / PENDING).unlink(missing_ok=True)  # of a future that was lost
         trainer.add_event_handler(Events.STARTED, self._started)
@@ -153,12 +158,15 @@ class ExactResume:
             if saved.get("format") != FORMAT:
                 raise OtherRunError(f"{path}: is of another version of heartseg; name another output folder")
             differences = changed(saved["settings"], self.settings, path)
-            if self._over(trainer, saved):
+            differences += redefined(saved["state"], self.state, path)
+            if (over := self._over(trainer, saved)) is not None:
                 if not saved["finished"]:  # it was stopped behind its last epoch, which is done again
                     asked = f"{path}: is of epoch {saved['epoch']}, and no more is asked for now"
                     useless.append(OtherRunError(f"{asked}; ask for more, or name another output folder"))
                     continue
-                self._say(f"is finished, after epoch {saved['epoch']}; nothing to do")
+                self._say(f"is finished, after epoch {saved['epoch']}{over}; nothing to do")
+                if not (self.folder / BEST).exists():
+                    logger.warning(f"{self.folder / BEST}: is gone; the last weights are in {FINAL}")
                 return True
             self._take(trainer, saved, path, any(group == "schedule" for group, *_ in differences), bool(differences))
             self._say(f"goes on after epoch {saved['epoch']} of {trainer.state.max_epochs}")
@@ -170,10 +178,14 @@ class ExactResume:
             raise useless[0]
         return False
 
-    def _over(self, trainer: Trainer, saved: Mapping[str, Any]) -> bool:
+    def _over(self, trainer: Trainer, saved: Mapping[str, Any]) -> str | None:
+        """Why nothing is left to do, beside the epochs; None where something is."""
         stopper = self.state.get("early_stop")
-        waited = stopper is not None and saved["state"]["early_stop"]["counter"] >= stopper.patience
-        return saved["epoch"] >= trainer.state.max_epochs or waited
+        if saved["epoch"] >= trainer.state.max_epochs:
+            return ""
+        if stopper is None or (waited := saved["state"]["early_stop"]["counter"]) < stopper.patience:
+            return None
+        return f" of {trainer.state.max_epochs}: {waited} validations without a better one (more patience goes on)"
 
     def _take(self, trainer: Trainer, saved: Mapping[str, Any], path: Path, rescheduled: bool, differs: bool) -> None:
         """All that a checkpoint holds; a new schedule is walked to where the old one was."""
@@ -186,7 +198,8 @@ class ExactResume:
                     now = target.state_dict()
                     target.load_state_dict({**now, **{key: state[key] for key in COUNTED}})
                 elif isinstance(target, LRScheduler) and rescheduled:
-                    walk(target, state, saved, trainer.state.epoch_length)
+                    scale = 1.0 if self.by_epoch else trainer.state.epoch_length / saved["epoch_length"]
+                    walk(target, state, scale)
                 else:
                     target.load_state_dict(state)
             except (RuntimeError, KeyError, ValueError, TypeError) as error:

@@ -78,7 +78,7 @@ def run(cines: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     assert wait(child) == 128 + signal.SIGTERM
     assert run.lines("heartseg: ") == ["heartseg: SIGTERM: stopping after this step; once more leaves at once"]
     assert run.lines(f"{run.out}: ") == [
-        f"{run.out}: stopped by SIGTERM; epoch {run.epoch} of {EPOCHS} is saved; {GOES_ON}"
+        f"{run.out}: stopped by SIGTERM; epoch {run.epoch} of {EPOCHS} is saved; {GOES_ON}, into this folder"
     ]
     assert run.status == ("stopped", "stopped by SIGTERM")
     assert run.epoch < EPOCHS and group_of(child) == []
@@ -100,7 +100,9 @@ def test_ctrl_c_stops_it_and_meanwhile_nobody_else_trains_there(run: Run) -> Non
     assert wait(child) == 128 + signal.SIGINT
     goes_on, stopped = run.lines(f"{run.out}: ")
     assert goes_on == f"{run.out}: goes on after epoch {epoch} of {EPOCHS}"
-    assert stopped == f"{run.out}: stopped by SIGINT; epoch {run.epoch} of {EPOCHS} is saved; {GOES_ON}"
+    assert (
+        stopped == f"{run.out}: stopped by SIGINT; epoch {run.epoch} of {EPOCHS} is saved; {GOES_ON}, into this folder"
+    )
 
 
 def test_a_second_signal_leaves_at_once(run: Run) -> None:
@@ -121,7 +123,7 @@ def test_a_signal_to_all_its_processes_stops_it_too(run: Run) -> None:
     os.killpg(child, signal.SIGTERM)
     assert wait(child) == 128 + signal.SIGTERM
     assert run.lines(f"{run.out}: ")[1:] == [
-        f"{run.out}: stopped by SIGTERM; epoch {run.epoch} of {EPOCHS} is saved; {GOES_ON}"
+        f"{run.out}: stopped by SIGTERM; epoch {run.epoch} of {EPOCHS} is saved; {GOES_ON}, into this folder"
     ]
 
 
@@ -171,7 +173,10 @@ def test_a_limit_of_time_stops_it(run: Run) -> None:
     (changed,) = run.lines("max_minutes: ")
     _, stopped = run.lines(f"{run.out}: ")
     assert changed == "max_minutes: was None, is 0.01 now, from here on"
-    assert stopped == f"{run.out}: time limit of 0.01 minutes; epoch {run.epoch} of {EPOCHS} is saved; {GOES_ON}"
+    assert (
+        stopped
+        == f"{run.out}: time limit of 0.01 minutes; epoch {run.epoch} of {EPOCHS} is saved; {GOES_ON}, into this folder"
+    )
     assert run.status == ("stopped", "time limit of 0.01 minutes") and run.epoch <= before + 1
 
 
@@ -179,8 +184,10 @@ def test_another_network_is_refused_and_all_stays_as_it_was(run: Run) -> None:
     before = {path.name: path.read_bytes() for path in run.out.glob("*.*") if path.is_file()}
     assert wait(run.begin("--overlay", "attention")) == 2
     (line,) = run.lines("heartseg: ")
-    start = f"heartseg: {run.out / 'checkpoint.pt'}: a run cannot go on with another network: "
-    assert line.startswith(start) and line.endswith("; set it back, or name another output folder")
+    said = (
+        "cannot go on with other settings: network was UNet, is AttentionUnet now; set it back, or name another folder"
+    )
+    assert line == f"heartseg: {run.out / 'checkpoint.pt'}: {said}"
     after = {path.name: path.read_bytes() for path in run.out.glob("*.*") if path.is_file()}
     assert {**after, "run.lock": b""} == {**before, "run.lock": b""}
 

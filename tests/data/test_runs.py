@@ -17,7 +17,7 @@ import heartseg
 from heartseg.data import new_run
 from heartseg.data import runs as module
 from heartseg.data.files import read_cases_of, write_json
-from heartseg.data.runs import LOCK, leave_run
+from heartseg.data.runs import LOCK, keep_config, leave_run
 from heartseg.errors import InputError
 
 
@@ -77,6 +77,27 @@ def test_what_no_run_left_is_refused_and_left_as_it_is(tmp_path: Path, held: str
     (tmp_path / held).write_bytes(b"weeks of work")
     assert enter(tmp_path) == f"{tmp_path}: holds {held}, and not as a run of heartseg; name another output folder"
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {held: b"weeks of work"}
+
+
+def test_a_run_whose_lock_was_removed_is_known_by_its_checkpoint(tmp_path: Path) -> None:
+    from heartseg.handlers.checkpoints import save_checkpoint
+
+    save_checkpoint({"epoch": 1}, tmp_path / "checkpoint.pt")
+    new_run(tmp_path, cases("a"), cases("b"))
+    assert (tmp_path / LOCK).exists()
+
+
+def test_a_start_that_was_refused_does_not_change_what_a_run_was(tmp_path: Path) -> None:
+    for wanted, left in ((False, "old"), (True, "new")):
+        (tmp_path / "config.yaml").write_text("old")
+        (tmp_path / ".config.yaml").write_text("new")
+        keep_config(tmp_path, wanted)
+        assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("config.yaml", left)]
+    keep_config(tmp_path, True)  # there is none
+    (tmp_path / ".config.yaml").write_text("of a start that was killed")
+    (tmp_path / LOCK).touch()
+    new_run(tmp_path, cases("a"), cases("b"))
+    assert not (tmp_path / ".config.yaml").exists()
 
 
 def test_all_that_a_folder_holds_is_named(tmp_path: Path) -> None:

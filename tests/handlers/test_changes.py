@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from heartseg.errors import OtherRunError
-from heartseg.handlers.changes import LONG, changed, plain, say_changes, shown
+from heartseg.handlers.changes import LONG, changed, plain, redefined, say_changes, shown
 
 PATH = Path("run") / "checkpoint.pt"
 BEFORE = {
@@ -81,3 +82,20 @@ def test_plain_values_are_what_yaml_and_a_checkpoint_hold() -> None:
         "text": "x",
         "deep": {"list": [[1]]},
     }
+
+
+def test_of_a_network_the_first_layer_that_differs_is_shown() -> None:
+    old, new = (str(torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.Dropout(p))) for p in (0.1, 0.5))
+    assert shown(old, new) == "(1): Dropout(p=0.1, inplace=False), is (1): Dropout(p=0.5, inplace=False) now"
+
+
+def test_a_schedule_that_is_defined_otherwise_is_told() -> None:
+    """What it counts, and what follows from settings that are compared by themselves, is not."""
+    optimizers = [torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))], lr=rate) for rate in (0.1, 0.2)]
+    schedules = [
+        torch.optim.lr_scheduler.PolynomialLR(optimizer, total_iters=steps, power=power)
+        for optimizer, steps, power in zip(optimizers, (5, 9), (0.9, 3.0), strict=True)
+    ]
+    before = {"optimizer": optimizers[0].state_dict(), "schedule": schedules[0].state_dict()}
+    now = {"optimizer": optimizers[1], "schedule": schedules[1]}
+    assert redefined(before, now, PATH) == [("schedule", "schedule power", 0.9, 3.0)]

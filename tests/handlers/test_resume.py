@@ -122,7 +122,7 @@ def test_a_signal_stops_it_with_a_line_and_a_status(
     with pytest.raises(SystemExit) as caught:
         Toy(tmp_path, act=act).run()
     assert caught.value.code == 128 + signal.SIGTERM
-    said = "stopped by SIGTERM; epoch 2 of 5 is saved; the same command goes on"
+    said = "stopped by SIGTERM; epoch 2 of 5 is saved; the same command goes on, into this folder"
     assert capsys.readouterr().out == f"{tmp_path}: {said}\n"
     assert not (tmp_path / "final.pt").exists()
     Toy(tmp_path).run()
@@ -160,9 +160,8 @@ def test_where_time_is_over_before_a_validation_the_last_weights_are_judged_and_
     with monkeypatch.context() as patch:
         patch.setattr("heartseg.handlers.stopping.time", SimpleNamespace(monotonic=lambda: now[0]))
         Toy(tmp_path / "run", interval=5, act=act, minutes=1).run()
-    assert capsys.readouterr().out == (
-        f"{tmp_path / 'run'}: time limit of 1 minutes; epoch 2 of 5 is saved; the same command goes on\n"
-    )
+    said = "time limit of 1 minutes; epoch 2 of 5 is saved; the same command goes on, into this folder"
+    assert capsys.readouterr().out == f"{tmp_path / 'run'}: {said}\n"
     assert (tmp_path / "run" / "model.pt").exists()
     saved = load_checkpoint(tmp_path / "run" / "checkpoint.pt")
     assert (saved["epoch"], saved["best"]) == (2, None)
@@ -199,8 +198,9 @@ def test_a_run_that_stopped_early_is_finished_and_more_patience_goes_on(
     assert files(tmp_path) == before
     Toy(tmp_path, patience=3, **settings).run()
     assert load_checkpoint(tmp_path / "checkpoint.pt")["epoch"] == 6
+    why = "2 validations without a better one"
     assert capsys.readouterr().out.splitlines() == [
-        f"{tmp_path}: is finished, after epoch 3; nothing to do",
+        f"{tmp_path}: is finished, after epoch 3 of 6: {why} (more patience goes on); nothing to do",
         f"{tmp_path}: goes on after epoch 3 of 6",
         "patience: was 2, is 3 now, from here on",
     ]

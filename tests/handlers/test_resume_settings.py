@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from toy import KINDS, Toy, files, kill_at_step, killed, rows_of
 
 from heartseg.errors import OtherRunError
@@ -72,6 +73,21 @@ def test_fewer_epochs_than_are_done_are_refused(tmp_path: Path) -> None:
     assert files(tmp_path) == before
 
 
+def test_a_schedule_by_step_is_walked_by_step_where_an_epoch_was_a_single_one(tmp_path: Path) -> None:
+    """Eight cases: one step of eight an epoch, then four of two. The last rate is that of the last but one step."""
+    assert killed(Toy(tmp_path, batch=8, act=kill_at_step(3)))
+    toy = Toy(tmp_path, batch=2).run()
+    assert load_checkpoint(tmp_path / "checkpoint.pt")["finished"]
+    assert toy.trainer.optimizer.param_groups[0]["lr"] == 0.0  # the polynomial is at its end after 5 x 4 steps
+
+
+def test_options_of_the_optimizer_are_taken_and_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert killed(Toy(tmp_path, act=kill_at_step(9)))
+    toy = Toy(tmp_path, options={"eps": 1e-5}).run()
+    assert [group["eps"] for group in toy.trainer.optimizer.param_groups] == [1e-5]
+    assert "optimizer eps: was 1e-08, is 1e-05 now, from here on" in capsys.readouterr().out.splitlines()
+
+
 # What cannot change
 
 
@@ -88,8 +104,11 @@ def test_fewer_epochs_than_are_done_are_refused(tmp_path: Path) -> None:
             "cannot go on with other settings: classes was {'left_atrium': 1}, is {'myocardium': 2} now; "
             "input_size was None, is [64, 64] now; ",
         ),
+        ({"options": {"amsgrad": True}}, "cannot go on: optimizer amsgrad was False, is True now; "),
+        ({"optimizer_of": torch.optim.SGD}, "is of another optimizer (only one has betas); "),
+        ({"kind": "by epoch"}, "is of another lr_scheduler (only one has _schedulers); "),
     ],
-    ids=["network", "spacing", "bundle"],
+    ids=["network", "spacing", "bundle", "amsgrad", "optimizer", "schedule"],
 )
 def test_what_cannot_change_is_refused_with_the_difference(now: dict[str, Any], said: str, tmp_path: Path) -> None:
     assert killed(Toy(tmp_path, act=kill_at_step(14)))
