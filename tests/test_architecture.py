@@ -18,7 +18,8 @@ PACKAGE = ROOT / "heartseg"
 LAYERS = [
     ["__main__"],
     ["cli"],  # cli.py and cli_*.py: the doors
-    ["heartseg", "demo", "segmenting", "apply", "bundle", "kaggle", "places", "settings"],  # what `import heartseg` offers
+    ["kaggle"],
+    ["heartseg", "demo", "segmenting", "apply", "bundle", "places", "settings"],  # what `import heartseg` offers
     ["report"],
     ["handlers"],
     ["metrics", "artifacts", "networks", "losses", "data", "inferers", "orientation"],

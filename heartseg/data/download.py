@@ -1,22 +1,19 @@
-"""Fetching a public data set: resumed, verified against its published checksum, and unpacked with care."""
+"""Fetching a public data set: resumed, and verified against its published checksum."""
 
 from __future__ import annotations
 
 import errno
-import gzip
 import hashlib
 import http.client
-import lzma
 import os
 import shutil
 import ssl
-import tarfile
-import tempfile
 import time
 import urllib.error
 import urllib.request
-import zlib
-from pathlib import Path, PureWindowsPath
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -32,6 +29,7 @@ from rich.progress import (
 
 import heartseg
 from heartseg.data.cases import find_cases
+from heartseg.data.unpack import unpack
 from heartseg.errors import InputError, flat
 
 DATASETS = {"task02": "Task02_Heart"}
@@ -39,17 +37,6 @@ ATTEMPTS = 5
 BACK_OFF = 1.0  # seconds before the second attempt; doubled before each further one
 TIMEOUT = 30.0  # seconds without a byte
 CHUNK = 2**20
-MAX_RATIO = 20  # unpacked over packed size; NIfTI in gzip stays below 10
-MAX_NAME = 2**16  # bytes of a member's name and attributes, which tarfile reads at once
-OF_NAMES = (
-    tarfile.XHDTYPE,
-    tarfile.XGLTYPE,
-    tarfile.SOLARIS_XHDTYPE,
-    tarfile.GNUTYPE_LONGNAME,
-    tarfile.GNUTYPE_LONGLINK,
-)
-DAMAGED = (tarfile.TarError, EOFError, gzip.BadGzipFile, lzma.LZMAError, zlib.error, ValueError)
-NO_NAME = (errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG)  # a file that is a folder too, for one
 
 
 def fetch(
@@ -88,24 +75,18 @@ def fetch(
         raise InputError(f"{url}: is not a web address; give one that starts with https://")
     folder, archive = Path(out) / task, Path(out) / f"{task}.tar"
     console = Console(stderr=True, quiet=not progress)
-    if folder.exists():
-        _check_complete(folder)
-        console.print(f"{folder}: already there", markup=False, highlight=False, soft_wrap=True)
+    if already_there(folder, console):
         return folder
-    try:
+    with disk_errors(out):
         folder.parent.mkdir(parents=True, exist_ok=True)
         ours = not archive.exists()
         if ours:
             _download(url, archive, md5, console)
         elif _md5(archive) != md5:
             raise InputError(f"{archive}: the checksum differs from the published one; remove it and run again")
-        _unpack(archive, folder)
+        unpack(archive, folder)
         if ours:
             archive.unlink()
-    except OSError as error:
-        if error.errno == errno.ENOSPC:
-            raise InputError(f"{out}: the disk is full; free some space and run again") from error
-        raise InputError(f"{out}: cannot be written ({flat(error)}); choose another folder") from error
     return folder
 
 
@@ -119,20 +100,43 @@ def fetch_missing(name: str, dataset_dir: str | os.PathLike[str]) -> Path:
     return fetch(name, folder.absolute().parent)
 
 
-def _check_complete(folder: Path) -> None:
-    """Folders appear whole, by a rename, but users may have put or emptied one themselves."""
+def already_there(folder: Path, console: Console) -> bool:
+    """Whether a data set is there, said in a line. InputError where it is not whole.
+
+    Folders appear whole, by a rename, but users may have put or emptied one themselves.
+    """
+    if not folder.exists():
+        return False
     try:
         find_cases(folder, labelled=True)
     except InputError as error:
         raise InputError(f"{folder}: is there but not whole; move it away and run again ({error})") from error
+    console.print(f"{folder}: already there", markup=False, highlight=False, soft_wrap=True)
+    return True
+
+
+@contextmanager
+def disk_errors(out: str | os.PathLike[str]) -> Iterator[None]:
+    """Tell the disk's errors below a folder as InputError."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise InputError(f"{out}: the disk is full; free some space and run again") from error
+        raise InputError(f"{out}: cannot be written ({flat(error)}); choose another folder") from error
+
+
+def transfer_bar(console: Console) -> Progress:
+    """The progress of downloads, in bytes."""
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    return Progress(*columns, TimeRemainingColumn(), console=console)
 
 
 def _download(url: str, archive: Path, md5: str, console: Console) -> None:
     """Bring ``archive`` here by way of ``archive.part``, which stays for the next run if this is cut off."""
     part = archive.with_name(archive.name + ".part")
     resumed = part.exists()
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, TimeRemainingColumn(), console=console) as bar:
+    with transfer_bar(console) as bar:
         task = bar.add_task(archive.name, total=None)
         for attempt in range(ATTEMPTS):
             try:
@@ -211,62 +215,3 @@ def _refuse_hopeless(error: Exception, url: str) -> None:
 def _md5(path: Path) -> str:
     with open(path, "rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
-
-
-def _unpack(archive: Path, folder: Path) -> None:
-    """Unpack beside ``folder`` and rename, so that a folder of that name is always whole."""
-    temporary = Path(tempfile.mkdtemp(prefix=".partial-", dir=folder.parent))
-    try:
-        with tarfile.open(archive, tarinfo=_Member) as tar:
-            for member in _safe_members(tar, archive):
-                tar.extract(member, temporary, filter="data")
-        unpacked = temporary / folder.name
-        try:
-            find_cases(unpacked, labelled=True)
-        except InputError as error:
-            fault = str(error).replace(f"{temporary}{os.sep}", "")
-            raise InputError(f"{archive}: does not hold the data set {folder.name} ({fault})") from error
-        unpacked.rename(folder)
-    except InputError:
-        raise
-    except (*DAMAGED, OSError) as error:
-        if isinstance(error, OSError) and not isinstance(error, DAMAGED) and error.errno not in NO_NAME:
-            raise
-        fault = flat(error).replace(f"{temporary}{os.sep}", "")
-        raise InputError(f"{archive}: is damaged ({fault}); remove it and run again") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-class _Member(tarfile.TarInfo):
-    """A header that is judged as it is read: tarfile believes whatever length it gives, and reads long names whole."""
-
-    @classmethod
-    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> _Member:
-        """One block of 512 bytes as a header. Raises tarfile's error for a length that cannot be."""
-        member = super().frombuf(buf, encoding, errors)
-        if member.size < 0 or (member.type in OF_NAMES and member.size > MAX_NAME):
-            raise tarfile.ReadError(f"a header that claims {member.size} bytes")
-        return member
-
-
-def _safe_members(tar: tarfile.TarFile, archive: Path) -> list[tarfile.TarInfo]:
-    """Members to unpack, all judged before the first is written; the ``._*`` files of a Mac are left out."""
-    members: list[tarfile.TarInfo] = []
-    size, limit = 0, MAX_RATIO * archive.stat().st_size
-    for member in tar:
-        path = PureWindowsPath(member.name)  # knows both separators, and drives
-        if path.drive or path.root or ".." in path.parts:
-            raise InputError(f"{archive}: {member.name!r} leads out of its folder; do not use this archive")
-        if not member.isfile() and not member.isdir():
-            raise InputError(f"{archive}: {member.name!r} is a link or a device; do not use this archive")
-        if member.size < 0:  # as a pax header can have it
-            raise tarfile.ReadError(f"{member.name!r} of {member.size} bytes")
-        size += tarfile.BLOCKSIZE + member.size
-        if size > limit:
-            raise InputError(f"{archive}: unpacks to over {MAX_RATIO} times its size; do not use this archive")
-        if not path.name.startswith("._"):
-            members.append(member)
-    if shutil.disk_usage(archive.parent).free < size:
-        raise OSError(errno.ENOSPC, "no space left")
-    return members

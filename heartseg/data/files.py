@@ -16,6 +16,7 @@ import heartseg
 from heartseg.errors import InputError
 from heartseg.networks.weights import licence_of, read_notes
 
+COMMIT_FILE = "COMMIT"  # in the package, where it was packed from a checkout
 PARTIAL = ".partial-[0-9]*-*"  # what is being written, or was by a process that was killed meanwhile
 
 
@@ -53,9 +54,15 @@ def sha256(path: str | os.PathLike[str]) -> str:
 
 @lru_cache(maxsize=1)
 def commit() -> str | None:
-    """The commit of the checkout that heartseg runs from, with ``-dirty`` for local changes; None if installed."""
-    root = Path(heartseg.__file__).parents[1]
+    """The commit of the checkout that heartseg runs from or was packed from, with ``-dirty`` for local changes.
+
+    None if it was installed.
+    """
+    package = Path(heartseg.__file__).parent
+    root = package.parent
     if not (root / ".git").exists():
+        with suppress(OSError, ValueError):
+            return (package / COMMIT_FILE).read_text(encoding="ascii").strip() or None
         return None
     with suppress(OSError, subprocess.SubprocessError):
         call = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]

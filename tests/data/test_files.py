@@ -150,6 +150,17 @@ def test_commit_of_a_checkout(checkout):
     assert commit.__wrapped__() == git("rev-parse", "--short=12", "HEAD").strip() + "-dirty"
 
 
+def test_commit_that_was_packed_along(checkout):
+    """Where there is no repository, the package may hold a note of the one that it was packed from."""
+    (checkout / "heartseg" / "COMMIT").write_text("0123456789ab-dirty\n")
+    assert commit.__wrapped__() == "0123456789ab-dirty"
+    (checkout / "heartseg" / "COMMIT").write_bytes(b"\xff")
+    assert commit.__wrapped__() is None
+    (checkout / ".git").mkdir()
+    (checkout / "heartseg" / "COMMIT").write_text("0123456789ab\n")
+    assert commit.__wrapped__() is None  # a repository knows it better, even one without commits
+
+
 def test_cases_are_listed_beside_the_weights(tmp_path):
     write_json(tmp_path / "model.json", {"train": ["a", "b"], "val": ["c"]})
     for name in ("model.pt", "final.pt", "checkpoint.pt"):  # one run, one list

@@ -1,0 +1,6 @@
+"""``python -m heartseg``: the command line."""
+
+from heartseg.cli import main
+
+if __name__ == "__main__":
+    main()

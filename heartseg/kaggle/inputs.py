@@ -1,0 +1,91 @@
+"""What is attached to a kernel: data, an earlier output, a pose network. Kaggle mounts them under several paths."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from heartseg.data.acdc import patient_folders
+from heartseg.data.cases import find_cases
+from heartseg.errors import InputError
+from heartseg.handlers.resume import CHECKPOINT
+from heartseg.kaggle.manifest import MANIFEST, read_manifest, verify, wanted
+
+# As seen from input/: SLUG, datasets/OWNER/SLUG or notebooks/OWNER/SLUG, and folders of the data set's own.
+DEPTH = 8
+# What an evaluation wrote, which is made anew.
+JUDGED = ("evaluation_results.", "clinical.", "bland_altman.", "pictures/")
+
+
+def find_data(inputs: Path, slugs: Sequence[str] = ()) -> Path | None:
+    """The folder of the data set that is attached; None where none is.
+
+    Args:
+        inputs: folder of all that is attached.
+        slugs: ``OWNER/SLUG`` of the data sets that were named; they decide where several are attached.
+
+    Raises InputError where there are several, naming them, and where one lacks labels or is otherwise broken.
+    """
+    found = _search(inputs, _is_data)
+    if len(found) > 1:
+        named = {slug.split("/")[1] for slug in slugs}
+        found = [folder for folder in found if named & set(folder.relative_to(inputs).parts)] or found
+    if len(found) > 1:
+        places = ", ".join(map(str, found))
+        raise InputError(f"{inputs}: holds several data sets: {places}; attach one, or name one with --data OWNER/SLUG")
+    if not found:
+        return None
+    find_cases(found[0], labelled=True)
+    return found[0]
+
+
+def take_earlier_run(inputs: Path, bundle: str, folder: Path) -> int | None:
+    """Copy the newest attached output of a bundle that can go on into a folder; its epochs, None where there is none.
+
+    Of several the one with the most epochs. Its evaluation stays behind.
+
+    Raises InputError where it is not what its manifest says.
+    """
+    runs = []
+    for place in _search(inputs, lambda place: (place / MANIFEST).is_file() and (place / CHECKPOINT).is_file()):
+        manifest = read_manifest(place / MANIFEST)
+        if manifest.get("bundle") == bundle:
+            epochs = manifest.get("epochs")
+            runs.append((epochs if type(epochs) is int else 0, place, manifest))
+    if not runs:
+        return None
+    epochs, place, manifest = max(runs, key=lambda run: run[0])
+    verify(place, manifest)
+    for name in wanted(manifest):
+        if not name.startswith(JUDGED):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(place / name, folder / name)
+    return epochs
+
+
+def find_file(inputs: Path, name: str) -> Path | None:
+    """The first attached file of this name; None where there is none."""
+    found = _search(inputs, lambda place: (place / name).is_file())
+    return found[0] / name if found else None
+
+
+def _is_data(folder: Path) -> bool:
+    decathlon = (folder / "imagesTr").is_dir() and (folder / "labelsTr").is_dir()
+    return decathlon or bool(patient_folders(folder)[0])
+
+
+def _search(inputs: Path, fits: Callable[[Path], bool]) -> list[Path]:
+    """Folders that fit, none of them within another, sorted."""
+    found, level = [], [inputs] if inputs.is_dir() else []
+    for _ in range(DEPTH):
+        found += [folder for folder in level if fits(folder)]
+        level = [
+            Path(entry.path)
+            for folder in level
+            if folder not in found
+            for entry in sorted(os.scandir(folder), key=lambda entry: entry.name)
+            if entry.is_dir()
+        ]
+    return sorted(found)

@@ -1,0 +1,136 @@
+"""The manifest of a kernel's outputs: size and sha256 of each file that may be pulled, and what run they are of."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from fnmatch import fnmatchcase
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
+
+from heartseg.data.files import sha256, write_json
+from heartseg.errors import InputError, one_line
+
+MANIFEST = "manifest.json"
+MAX_BYTES = 2**20  # of a manifest
+# What may be pulled. A star does not reach over a slash.
+ALLOWED = (
+    "model.pt",
+    "model.json",
+    "final.pt",
+    "checkpoint.pt",
+    "run.lock",
+    "config.yaml",
+    "run_summary.md",
+    "run_summary.json",
+    "curves.png",
+    "training_metrics.json",
+    "evaluation_results.json",
+    "evaluation_results.csv",
+    "clinical.csv",
+    "clinical.json",
+    "bland_altman.png",
+    "pictures/*.png",
+    "tensorboard/events.*",
+    "LICENSE",
+)
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+def allowed(name: str) -> bool:
+    """Whether a file of this name may be pulled."""
+    return any(
+        name.count("/") == pattern.count("/") and fnmatchcase(name, pattern) and "/." not in f"/{name}"
+        for pattern in ALLOWED
+    )
+
+
+def safe_name(name: Any) -> str:
+    """A name that stays in its folder wherever it is written. InputError for any other."""
+    path = PureWindowsPath(name if isinstance(name, str) else "")  # knows both separators, and drives
+    parts = name.split("/") if isinstance(name, str) else [""]
+    if path.drive or path.root or "\\" in str(name) or {"", ".", ".."} & set(parts) or one_line(str(name)) != name:
+        raise InputError(f"{name!r}: is no name that a file of a kernel's output may have; nothing was downloaded")
+    return str(name)
+
+
+def write_manifest(folder: str | os.PathLike[str], about: Mapping[str, Any]) -> Path:
+    """Write ``manifest.json`` for the files of a folder that may be pulled.
+
+    Args:
+        folder: the outputs of a run.
+        about: what else it tells of the run: bundle, commit, archive_sha256, heartseg, finished, epochs, minutes,
+            started (ISO, UTC), gpus, dice, settings.
+
+    Returns:
+        The manifest: ``{"files": {name: {"size", "sha256"}}, **about}``, names sorted, size in bytes.
+    """
+    folder = Path(folder)
+    files = {
+        name: {"size": (folder / name).stat().st_size, "sha256": sha256(folder / name)}
+        for name in sorted(_names(folder))
+        if allowed(name)
+    }
+    write_json(folder / MANIFEST, {"files": files, **about})
+    return folder / MANIFEST
+
+
+def read_manifest(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Read a manifest and check its form.
+
+    Raises:
+        InputError: no JSON, too large, no files, a name that leads elsewhere or differs from another only in the
+            case of its letters, or what is no size or no sha256.
+    """
+    path = Path(path)
+    try:
+        size = path.stat().st_size
+        content: Any = json.loads(path.read_bytes()) if size <= MAX_BYTES else None
+        files = content["files"]
+        entries = [(name, entry["size"], entry["sha256"]) for name, entry in files.items()]
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        fault = f"has over {MAX_BYTES} bytes and " if size > MAX_BYTES else ""
+        raise InputError(f"{path.name}: {fault}is no manifest of a run; push the kernel again") from None
+    seen: set[str] = set()
+    for name, size, digest in entries:
+        if safe_name(name).casefold() in seen:
+            raise InputError(f"{path.name}: names {name} twice, but for capital letters; push the kernel again")
+        seen.add(name.casefold())
+        if type(size) is not int or size < 0 or not isinstance(digest, str) or not _SHA256.fullmatch(digest):
+            raise InputError(f"{path.name}: the size or sha256 of {name} is none; push the kernel again")
+    return dict(content)
+
+
+def verify(folder: str | os.PathLike[str], manifest: Mapping[str, Any]) -> None:
+    """Compare files with their manifest. InputError names the first that is missing or differs."""
+    for name, entry in wanted(manifest).items():
+        if fault := difference(Path(folder) / name, entry):
+            raise InputError(f"{name}: {fault}")
+
+
+def wanted(manifest: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The files of a manifest that may be pulled."""
+    return {name: entry for name, entry in manifest["files"].items() if allowed(name)}
+
+
+def difference(file: Path, entry: Mapping[str, Any]) -> str:
+    """How a file differs from its entry in a manifest; empty if it does not."""
+    if file.is_symlink() or not file.is_file():
+        return "is missing"
+    size = file.stat().st_size
+    if size != entry["size"]:
+        return f"has {size} bytes instead of the {entry['size']} of the manifest"
+    return "" if sha256(file) == entry["sha256"] else "its sha256 is not the manifest's"
+
+
+def _names(folder: Path) -> Iterator[str]:
+    """The files below a folder, without what links elsewhere."""
+    for place, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not (Path(place) / name).is_symlink()]
+        for name in files:
+            if not (Path(place) / name).is_symlink():
+                yield str(PurePosixPath((Path(place) / name).relative_to(folder)))

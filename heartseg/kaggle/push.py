@@ -1,0 +1,101 @@
+"""Send a bundle to Kaggle to be trained: one script and its metadata, looked at before they go."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from heartseg.bundle import PACKAGE, say
+from heartseg.data.files import atomic, write_json
+from heartseg.errors import InputError
+from heartseg.kaggle.metadata import FILE, OWNER, compose_metadata, doubts, lint, read_metadata
+from heartseg.kaggle.script import LIMIT, Script, kernel_script, session_options
+from heartseg.kaggle.service import Pushed, Service
+
+
+class Kernel(NamedTuple):
+    """What is to be pushed: the script and its metadata."""
+
+    script: Script
+    metadata: dict[str, Any]
+
+    def of(self, owner: str) -> Kernel:
+        """The same as the kernel of a user."""
+
+        def owned(name: str) -> str:
+            return f"{owner}/{name.removeprefix(f'{OWNER}/')}" if name.startswith(f"{OWNER}/") else name
+
+        sources = [owned(name) for name in self.metadata["kernel_sources"]]
+        return Kernel(self.script, {**self.metadata, "id": owned(self.metadata["id"]), "kernel_sources": sources})
+
+
+def make_kernel(
+    bundle: Path,
+    data: Sequence[str] = (),
+    gpu: str | None = None,
+    overlays: Sequence[str] = (),
+    set_: Sequence[str] = (),
+    minutes: float | None = None,
+    resume: bool = False,
+    wheels: str | None = None,
+    internet: bool | None = None,
+    public: bool | None = None,
+) -> Kernel:
+    """The kernel that trains a bundle, from its folder; the options are those of ``heartseg kaggle push``.
+
+    The checkout's own ``kernel-metadata.json`` is what it begins with, where there is one. Its owner is `OWNER`, until
+    `Kernel.of` says who.
+
+    Raises InputError for whatever is wrong with any of it.
+    """
+    base = PACKAGE.parent / FILE
+    content = read_metadata(base) if base.is_file() else None
+    metadata = compose_metadata(bundle.name, OWNER, content, data, gpu, internet, wheels, resume, public)
+    if faults := lint(metadata):
+        raise _faulty(faults)
+    options = session_options(bundle, data, overlays, set_, minutes)
+    return Kernel(kernel_script(bundle, options, metadata["enable_internet"] is True), metadata)
+
+
+def write_kernel(kernel: Kernel, folder: Path) -> None:
+    """Write ``kernel-metadata.json`` and the script into a folder. Raises InputError for metadata that are wrong."""
+    with atomic(folder / str(kernel.metadata["code_file"])) as temporary:
+        temporary.write_bytes(kernel.script.text.encode("ascii"))
+    if faults := lint(kernel.metadata, folder):
+        raise _faulty(faults)
+    write_json(folder / FILE, kernel.metadata)
+
+
+def describe(kernel: Kernel, whole: bool = False) -> list[str]:
+    """What is sent, in lines for people; ``whole``: with each file of the archive, the largest first."""
+    script, files = kernel.script, kernel.script.files
+    lines = [f"{name}: {value}" for name, value in kernel.metadata.items() if value not in (None, [])]
+    lines += [
+        f"script: {len(script.text):,} of {LIMIT:,} bytes, commit {script.commit}",
+        f"archive: {len(files)} files of {sum(files.values()):,} bytes, sha256 {script.sha256}",
+    ]
+    largest = sorted(files, key=lambda name: -files[name]) if whole else []
+    return lines + [f"  {files[name]:>9,} {name}" for name in largest]
+
+
+def warn(kernel: Kernel) -> None:
+    """Say what may not be as it is meant, on standard error."""
+    for line in doubts(kernel.metadata):
+        say(f"warning: {line}")
+    if (kernel.script.commit or "").endswith("-dirty"):
+        say(f"warning: commit {kernel.script.commit}: what is pushed differs from it; commit your changes to name it")
+
+
+def push(kernel: Kernel, service: Service) -> Pushed:
+    """Send a kernel, which starts it. Raises InputError where it is wrong, or where Kaggle refuses any of it."""
+    with tempfile.TemporaryDirectory(prefix="heartseg-") as folder:
+        write_kernel(kernel, Path(folder))
+        return service.push(folder)
+
+
+def _faulty(faults: Sequence[str]) -> InputError:
+    others = len(faults) - 1
+    more = f" (and {others} more such fault{'s' if others > 1 else ''})" if others else ""
+    return InputError(f"{FILE}: {faults[0]}{more}")

@@ -1,0 +1,198 @@
+"""One signed-in door to Kaggle: the real kaggle client, with time limits, attempts again and errors of one line."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from heartseg.errors import InputError, flat
+from heartseg.kaggle.client import AGENT, make_client, signed_in
+from heartseg.kaggle.credentials import SETTINGS, Credentials, find_credentials, redact
+from heartseg.kaggle.manifest import safe_name
+
+ENVIRONMENT = "KAGGLE_API_ENVIRONMENT"
+LOCAL, PRODUCTION = "LOCALHOST", "PROD"
+PAGE = 100  # files of one page of a listing
+MAX_PAGES = 1000
+INVALID = ("dataset", "kernel", "competition", "model")
+SLUG = re.compile(r"[A-Za-z0-9][\w-]*/[A-Za-z0-9][\w-]*")
+
+
+@dataclass(frozen=True)
+class Pushed:
+    """Where a kernel that was pushed can be seen, and its version."""
+
+    url: str
+    version: int
+
+
+@dataclass(frozen=True)
+class Status:
+    """QUEUED, RUNNING, COMPLETE, ERROR, CANCEL_REQUESTED, CANCEL_ACKNOWLEDGED or NEW_SCRIPT; and why it failed."""
+
+    name: str
+    message: str
+
+
+class Service:
+    """Kaggle, signed in; made by `Service.connect`. Every error is an InputError without key, token or signed address.
+
+    Attributes:
+        username: who is signed in.
+        endpoint: the address of the service.
+    """
+
+    def __init__(self, api: Any, credentials: Credentials) -> None:
+        self._api = api
+        self._credentials = credentials
+        self.username = credentials.username
+        with api.build_kaggle_client() as client:
+            self.endpoint = str(client.http_client().get_non_api_endpoint())
+
+    @classmethod
+    def connect(cls) -> Service:
+        """Sign in with the credentials of this user (`heartseg.kaggle.credentials.find_credentials`).
+
+        A token is tried at once; a wrong key is known with the first call.
+
+        Raises:
+            InputError: no client, no credentials or half of them, or a token that Kaggle refuses.
+        """
+        named = os.environ.get(ENVIRONMENT) or PRODUCTION
+        if named not in (LOCAL, PRODUCTION):
+            raise InputError(f"{ENVIRONMENT}={named}: is no Kaggle that this works with; unset it")
+        credentials = find_credentials()
+        api = make_client(credentials, named == LOCAL)
+        if not credentials.key:
+            credentials = signed_in(api, credentials)
+            api = make_client(credentials, named == LOCAL)
+        return cls(api, credentials)
+
+    def push(self, folder: str | os.PathLike[str]) -> Pushed:
+        """Send a kernel: a folder with ``kernel-metadata.json`` and the file of code that this names.
+
+        A push that may have arrived is not sent again, since each one starts a run.
+
+        Raises:
+            InputError: refused, or pushed without sources that Kaggle does not know.
+        """
+        remedies = {403: "check that the kernel is yours and that your account may use what it asks for"}
+        with self._told(f"push of {folder}", remedies):
+            answer = self._api.once().kernels_push(str(folder))
+        if answer.error:
+            raise InputError(self._redacted(f"push of {folder}: Kaggle refuses it ({flat(ValueError(answer.error))})"))
+        url, version = str(answer.url), int(answer.version_number)
+        lost = {kind: getattr(answer, f"invalid_{kind}_sources", None) for kind in INVALID}
+        faults = [f"{kind} sources {', '.join(names)}" for kind, names in lost.items() if names]
+        faults += [f"tags {', '.join(answer.invalid_tags)}"] if answer.invalid_tags else []
+        if faults:
+            fault = f"version {version} was pushed without {' and '.join(faults)}, which Kaggle does not know"
+            raise InputError(self._redacted(f"push of {folder}: {fault}; cancel it at {url}, mend them and push again"))
+        if not url or not version:
+            raise InputError(f"push of {folder}: Kaggle names no version of it; look at https://www.kaggle.com/code")
+        return Pushed(url, version)
+
+    def status(self, kernel: str) -> Status:
+        """How the last run of a kernel OWNER/NAME stands. InputError: not there, not allowed."""
+        owner_and_name(kernel)
+        with self._told(kernel):
+            answer = self._api.kernels_status(kernel)
+            return Status(str(answer.status.name), self._redacted(" ".join((answer.failure_message or "").split())))
+
+    def outputs(self, kernel: str) -> tuple[dict[str, str], str]:
+        """The files that the last run of a kernel left, all pages: {name: signed address}; and its log.
+
+        Raises:
+            InputError: not there, not allowed, a name that leads elsewhere or is there twice.
+        """
+        from kagglesdk.kernels.types.kernels_api_service import ApiListKernelSessionOutputRequest
+
+        owner, name = owner_and_name(kernel)
+        files: dict[str, str] = {}
+        log, token = "", ""
+        for _ in range(MAX_PAGES):
+            request = ApiListKernelSessionOutputRequest()
+            request.user_name, request.kernel_slug = owner, name
+            request.page_size, request.page_token = PAGE, token
+            with self._told(f"outputs of {kernel}"), self._api.build_kaggle_client() as client:
+                answer = client.kernels.kernels_api_client.list_kernel_session_output(request)
+            for file in answer.files or []:
+                if safe_name(file.file_name) in files:
+                    raise InputError(f"outputs of {kernel}: {file.file_name} is there twice; nothing was downloaded")
+                files[file.file_name] = file.url
+            log, token = log or answer.log, answer.next_page_token
+            if not token:
+                return files, log
+        raise InputError(f"outputs of {kernel}: the listing does not end after {MAX_PAGES} pages; run again later")
+
+    def download(
+        self,
+        url: str,
+        path: Path,
+        limit: int | None = None,
+        progress: Callable[[int], None] = lambda size: None,
+    ) -> tuple[int, str]:
+        """Bring one file of `outputs` here, whole or not at all. No credentials are sent along.
+
+        Args:
+            url: its signed address.
+            path: where it goes.
+            limit: bytes that it may have.
+            progress: told how many bytes have come.
+
+        Returns:
+            Size in bytes and sha256.
+
+        Raises:
+            InputError: refused, larger than ``limit``, broke off, or an address without https.
+        """
+        import requests
+
+        from heartseg.kaggle.transport import mount, receive
+
+        headers = {"User-Agent": AGENT, "Accept-Encoding": "identity"}
+        remedies = dict.fromkeys((400, 401, 403, 404, 410), "its address may have run out: run again")
+        with self._told(path.name, remedies), mount(requests.Session(), self._api.door()) as session:
+            return receive(lambda: session.get(url, headers=headers, stream=True), path, limit, progress)
+
+    def datasets(self, search: str) -> list[str]:
+        """Data sets OWNER/SLUG that Kaggle finds for some words, its own order."""
+        with self._told(f"search for {search!r}"):
+            return [str(found.ref) for found in self._api.dataset_list(search=search) or [] if found]
+
+    def download_dataset(
+        self, slug: str, path: Path, progress: Callable[[int], None] = lambda size: None
+    ) -> tuple[int, str]:
+        """Bring a data set OWNER/SLUG here as a zip, whole or not at all; returned and raised as in `download`."""
+        from kagglesdk.datasets.types.dataset_api_service import ApiDownloadDatasetRequest
+
+        from heartseg.kaggle.transport import receive
+
+        request = ApiDownloadDatasetRequest()
+        request.owner_slug, request.dataset_slug = owner_and_name(slug, "a data set")
+        with self._told(slug), self._api.build_kaggle_client() as client:
+            return receive(lambda: client.datasets.dataset_api_client.download_dataset(request), path, None, progress)
+
+    @contextmanager
+    def _told(self, what: str, remedies: dict[int, str] | None = None) -> Iterator[None]:
+        from heartseg.kaggle.transport import told
+
+        refused = {401: f"the credentials of {self._credentials.source} are refused; make new ones at {SETTINGS}"}
+        with told(what, self._credentials.secrets, refused | (remedies or {})):
+            yield
+
+    def _redacted(self, text: str) -> str:
+        return redact(text, self._credentials.secrets)
+
+
+def owner_and_name(slug: str, what: str = "a kernel") -> tuple[str, str]:
+    """The two halves of OWNER/NAME. InputError for anything else."""
+    if not SLUG.fullmatch(slug):
+        raise InputError(f"{slug}: is not {what}; write OWNER/NAME, as in its address on www.kaggle.com")
+    owner, _, name = slug.partition("/")
+    return owner, name

@@ -1,0 +1,318 @@
+"""What runs on Kaggle: which data, which earlier output, which words train, and what a failure leaves behind."""
+
+import json
+import shutil
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from heartseg.bundle import config_files, find_bundle
+from heartseg.data.cases import find_cases
+from heartseg.data.phantom import write_phantoms
+from heartseg.errors import InputError
+from heartseg.kaggle import session
+from heartseg.kaggle.inputs import find_data, find_file, take_earlier_run
+from heartseg.kaggle.manifest import read_manifest, write_manifest
+from heartseg.kaggle.script import session_options
+
+# Data
+
+
+@pytest.mark.parametrize("place", ["heart", "datasets/alice/heart", "datasets/alice/heart/Task02_Heart/deeper"])
+def test_data_are_found_wherever_they_are_mounted(place, phantoms, tmp_path):
+    (tmp_path / "other" / "notes").mkdir(parents=True)
+    shutil.copytree(phantoms, tmp_path / place)
+    assert find_data(tmp_path) == tmp_path / place
+
+
+@pytest.mark.parametrize("place", ["acdc", "datasets/bob/acdc/ACDC/database/training"])
+def test_patients_folders_are_found_too(place, tmp_path):
+    write_phantoms(tmp_path / place, kind="cine", cases=2, seed=1, size="small")
+    found = find_data(tmp_path)
+    assert found is not None and (tmp_path / place).is_relative_to(found)
+    assert len(find_cases(found, labelled=True)) == 4
+
+
+def test_of_several_the_named_one_counts(phantoms, tmp_path):
+    for place in ("a", "datasets/alice/b"):
+        shutil.copytree(phantoms, tmp_path / place)
+    with pytest.raises(InputError) as error:
+        find_data(tmp_path)
+    assert f"holds several data sets: {tmp_path / 'a'}, {tmp_path / 'datasets/alice/b'}; " in str(error.value)
+    assert find_data(tmp_path, ["alice/b"]) == tmp_path / "datasets/alice/b"
+    assert find_data(tmp_path, ["alice/a"]) == tmp_path / "a"
+    with pytest.raises(InputError, match="several"):
+        find_data(tmp_path, ["alice/a", "alice/b"])
+
+
+def test_no_data_and_broken_data(phantoms, tmp_path):
+    assert find_data(tmp_path / "absent") is None and find_data(tmp_path) is None
+    shutil.copytree(phantoms, tmp_path / "heart")
+    (tmp_path / "heart" / "labelsTr" / "la_001.nii.gz").unlink()
+    with pytest.raises(InputError, match="la_001"):
+        find_data(tmp_path)
+
+
+# An earlier output
+
+
+def output(folder, epochs, bundle="left_atrium"):
+    """What a session left behind, in small."""
+    (folder / "pictures").mkdir(parents=True)
+    for name in ("checkpoint.pt", "model.pt", "run.lock", "evaluation_results.json", "pictures/a.png"):
+        (folder / name).write_text(f"{name} of {epochs}")
+    (folder / "notes.txt").write_text("not allowed")
+    write_manifest(folder, {"bundle": bundle, "epochs": epochs})
+    return folder
+
+
+def test_the_earlier_output_with_the_most_epochs_is_taken_up(tmp_path):
+    inputs, working = tmp_path / "input", tmp_path / "working"
+    output(inputs / "heartseg-left-atrium", 20)
+    output(inputs / "notebooks" / "alice" / "older", 9)
+    output(inputs / "notebooks" / "alice" / "another", 90, bundle="ventricles")
+    assert take_earlier_run(inputs, "left_atrium", working) == 20
+    assert sorted(path.name for path in working.rglob("*")) == ["checkpoint.pt", "model.pt", "run.lock"]
+    assert (working / "checkpoint.pt").read_text() == "checkpoint.pt of 20"
+
+
+def test_an_output_without_checkpoint_or_manifest_is_none(tmp_path):
+    (output(tmp_path / "a", 3) / "checkpoint.pt").unlink()
+    (output(tmp_path / "b", 3) / "manifest.json").unlink()
+    assert take_earlier_run(tmp_path, "left_atrium", tmp_path / "working") is None
+    assert not (tmp_path / "working").exists()
+
+
+def test_a_damaged_output_is_refused(tmp_path):
+    (output(tmp_path / "input", 3) / "checkpoint.pt").write_text("checkpoint.pt of 4")
+    with pytest.raises(InputError, match=r"checkpoint\.pt: its sha256"):
+        take_earlier_run(tmp_path / "input", "left_atrium", tmp_path / "working")
+    assert not (tmp_path / "working").exists()
+
+
+# The words that train
+
+
+@pytest.fixture
+def answering(tmp_path, monkeypatch):
+    """Stand in for Python: `answering(status, line, ...)` lets it say lines; it notes its words and its folder."""
+    noted, python = tmp_path / "words.json", sys.executable
+
+    def answer(status, *lines):
+        program = tmp_path / "python"
+        program.write_text(
+            f"#!{python}\nimport json, os, sys\n"
+            f"json.dump([os.getcwd(), *sys.argv[1:]], open({str(noted)!r}, 'w'))\n"
+            f"print({chr(10).join(lines)!r}, file=sys.stderr)\nsys.exit({status})\n"
+        )
+        program.chmod(0o755)
+        monkeypatch.setattr(session.sys, "executable", str(program))
+        return lambda: json.loads(noted.read_text())
+
+    return answer
+
+
+FILES = ["configs/train.yaml", "configs/quick.yaml"]
+SAID = ["monai.bundle", "run", "training", "--config_file", "['configs/train.yaml','configs/quick.yaml']"]
+
+
+def test_one_device_is_trained_on_by_the_plain_words(answering, tmp_path):
+    words = answering(0)
+    session.train(tmp_path, FILES, {"epochs": 2, "spacing": [1, 2]})
+    assert words() == [str(tmp_path), "-m", *SAID, "--epochs", "2", "--spacing", "[1, 2]"]
+
+
+def test_several_by_torchrun(answering, tmp_path):
+    words = answering(0)
+    session.train(tmp_path, FILES, {"epochs": 2}, processes=2)
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m"]
+    assert words() == [str(tmp_path), *launcher, *SAID, "--epochs", "2"]
+
+
+def test_a_training_that_fails_is_told_by_its_own_line(answering, tmp_path, capsys):
+    answering(2, "heartseg: loading", "heartseg: data/x.nii.gz: is empty; mend it", "torchrun: a long story")
+    with pytest.raises(InputError, match=r"^data/x\.nii\.gz: is empty; mend it$"):
+        session.train(tmp_path, FILES, {})
+    assert "torchrun: a long story" in capsys.readouterr().out  # the log has it all
+    answering(137)
+    with pytest.raises(InputError, match="training ended with status 137; its log says why"):
+        session.train(tmp_path, FILES, {})
+
+
+def test_as_many_processes_as_gpus_or_as_told(monkeypatch):
+    monkeypatch.setattr(session.torch.cuda, "device_count", lambda: 2)
+    assert session.count_processes() == 2
+    monkeypatch.setattr(session.torch.cuda, "device_count", lambda: 0)
+    assert session.count_processes() == 1
+    monkeypatch.setenv(session.PROCESSES_VARIABLE, "3")
+    assert session.count_processes() == 3
+    for wrong in ("0", "two", "-1"):
+        monkeypatch.setenv(session.PROCESSES_VARIABLE, wrong)
+        with pytest.raises(InputError, match="is not a number of processes"):
+            session.count_processes()
+
+
+# Whole sessions, but for the training and the evaluation
+
+LEFT = ("model.pt", "checkpoint.pt", "checkpoint.previous.pt", ".best.pt")
+
+
+@pytest.fixture
+def began():
+    return time.time() - 600
+
+
+@pytest.fixture
+def sessions(tmp_path, monkeypatch, began):
+    """Run a session on ``tmp_path``; what its training and its evaluation were asked for."""
+    asked = {}
+
+    def train(bundle, files, values, processes=1):
+        asked["train"] = (files, dict(values), processes)
+        summary = {"status": "stopped", "epochs": 7, "minutes": 1.5}
+        (tmp_path / "working" / "run_summary.json").write_text(json.dumps(summary))
+        for name in asked.pop("leaves"):
+            (tmp_path / "working" / name).write_text(name)
+
+    def run(bundle, run_id, files, values):
+        asked["run"] = (run_id, list(files), dict(values))
+        (tmp_path / "working" / "evaluation_results.json").write_text('{"clean": {"dice": 0.75}}')
+
+    monkeypatch.setattr(session, "train", train)
+    monkeypatch.setattr(session, "run", run)
+
+    def call(bundle="left_atrium", internet=False, leaves=LEFT, **options):
+        asked["leaves"] = leaves
+        header = {"bundle": bundle, "commit": "abc", "sha256": "0" * 64, "heartseg": "0.1.0", "internet": internet}
+        header["options"] = session_options(find_bundle(bundle), **options)
+        return session.run_session(header, tmp_path, began), asked
+
+    return call
+
+
+def mounted(phantoms, root, slug="alice/heart"):
+    return Path(shutil.copytree(phantoms, root / "input" / "datasets" / slug))
+
+
+def test_a_session_trains_judges_and_says_what_came_out(sessions, phantoms, tmp_path, capsys):
+    data, working = mounted(phantoms, tmp_path), tmp_path / "working"
+    (working / "pictures").mkdir(parents=True)
+    for name in ("manifest.json", "pictures/old.png", "evaluation_results.csv"):
+        (working / name).write_text("of an earlier session")
+    set_ = ["anatomy=ASR", "epochs=9", "overlap=0.25", "device=cpu"]
+    status, asked = sessions(overlays=["quick"], set_=set_, minutes=100)
+    assert status == 0
+    files, values, processes = asked["train"]
+    assert files == config_files(find_bundle("left_atrium"), "train", ["quick"]) and processes == 1
+    given = {"anatomy": "ASR", "epochs": 9, "overlap": 0.25, "device": "cpu"}
+    minutes = values.pop("max_minutes")
+    assert values == {"output_dir": str(working), "dataset_dir": str(data), **given}
+    assert 89 < minutes <= 90  # ten have passed
+    run_id, files, values = asked["run"]
+    assert run_id == "evaluating" and files[:2] == ["configs/inference.yaml", "configs/evaluate.yaml"]
+    assert values["split"] == "val" and values["weights"] == str(working / "model.pt")
+    assert (values["anatomy"], values["overlap"], values["fold"], values["device"]) == ("ASR", 0.25, 0, "cpu")
+    manifest = read_manifest(working / "manifest.json")
+    assert list(manifest["files"]) == [
+        "checkpoint.pt", "config.yaml", "evaluation_results.json", "model.pt", "run_summary.json"
+    ]  # fmt: skip
+    told = {
+        key: manifest[key] for key in ("bundle", "commit", "archive_sha256", "heartseg", "finished", "epochs", "dice")
+    }
+    assert told == {
+        "bundle": "left_atrium",
+        "commit": "abc",
+        "archive_sha256": "0" * 64,
+        "heartseg": "0.1.0",
+        "finished": False,
+        "epochs": 7,
+        "dice": 0.75,
+    }
+    assert manifest["minutes"] == 1.5 and manifest["started"].endswith("+00:00")
+    assert manifest["settings"] == {**given, "overlays": ["quick"]}
+    assert sorted(path.name for path in working.iterdir()) == sorted([*manifest["files"], "manifest.json"])
+
+
+def test_two_gpus_take_the_overlay_for_them(sessions, phantoms, tmp_path, monkeypatch):
+    mounted(phantoms, tmp_path)
+    monkeypatch.setenv(session.PROCESSES_VARIABLE, "2")
+    status, asked = sessions()
+    assert status == 0 and asked["train"][2] == 2
+    assert asked["train"][0] == ["configs/train.yaml", "configs/multi_gpu.yaml"]
+    assert asked["run"][1] == ["configs/inference.yaml", "configs/evaluate.yaml"]  # judged by one
+
+
+def test_a_bundle_without_that_overlay_trains_on_one(sessions, phantoms, tmp_path, monkeypatch):
+    mounted(phantoms, tmp_path)
+    bundle = find_bundle("left_atrium")
+    shutil.copytree(bundle, tmp_path / "mine", ignore=shutil.ignore_patterns("*.pt", "multi_gpu.yaml"))
+    monkeypatch.setenv(session.PROCESSES_VARIABLE, "2")
+    status, asked = sessions(str(tmp_path / "mine"))
+    assert status == 0 and asked["train"][0] == ["configs/train.yaml"] and asked["train"][2] == 1
+
+
+def test_the_pose_network_is_taken_from_what_is_attached(sessions, phantoms, tmp_path, capsys):
+    mounted(phantoms, tmp_path)
+    bundle = Path(shutil.copytree(find_bundle("left_atrium"), tmp_path / "mine", ignore=shutil.ignore_patterns("*.pt")))
+    status, asked = sessions(str(bundle))
+    assert status == 0 and asked["train"][1]["anatomy"] == "header"
+    assert "heartseg: anatomy=header: headers are believed, since no attached" in capsys.readouterr().out
+    status, asked = sessions(str(bundle), set_=["anatomy=ASR"])
+    assert asked["train"][1]["anatomy"] == "ASR" and "header" not in capsys.readouterr().out
+    weights = tmp_path / "input" / "poses" / "deep" / "pose.pt"
+    weights.parent.mkdir(parents=True)
+    weights.write_bytes(b"pose")
+    assert find_file(tmp_path / "input", "pose.pt") == weights
+    status, asked = sessions(str(bundle))
+    assert "anatomy" not in asked["train"][1] and (bundle / "models" / "pose.pt").read_bytes() == b"pose"
+
+
+def test_missing_data_are_downloaded_where_that_can_be(sessions, phantoms, tmp_path, monkeypatch, capsys):
+    fetched = []
+    monkeypatch.setattr(session, "fetch", lambda name, out, progress: fetched.append((name, out)) or phantoms)
+    status, asked = sessions(internet=True)
+    assert status == 0 and asked["train"][1]["dataset_dir"] == str(phantoms) == asked["run"][2]["dataset_dir"]
+    ((name, out),) = fetched
+    assert name == "task02" and not out.is_relative_to(tmp_path)  # it is no output
+    assert f"heartseg: {tmp_path / 'input'}: holds no data set; Task02_Heart is downloaded" in capsys.readouterr().out
+    for bundle, said in (("left_atrium", ", and the internet is off"), ("ventricles", "")):
+        capsys.readouterr()
+        internet = bundle == "ventricles"  # which has nothing to download
+        status, _ = sessions(bundle, internet=internet)
+        err = capsys.readouterr().err
+        assert status == 2 and err.startswith(f"heartseg: {tmp_path / 'input'}: holds no data set (imagesTr and ")
+        assert f"as in ACDC){said}; attach one with --data OWNER/SLUG\n" in err and err.count("\n") == 1
+        assert not (tmp_path / "working" / "manifest.json").exists()
+
+
+def test_a_failure_leaves_no_manifest_of_an_earlier_session(sessions, phantoms, tmp_path, monkeypatch, capsys):
+    mounted(phantoms, tmp_path)
+    assert sessions()[0] == 0 and (tmp_path / "working" / "manifest.json").exists()
+
+    def fail(*_, **__):
+        raise InputError("x.nii.gz: is empty; mend it")
+
+    monkeypatch.setattr(session, "train", fail)
+    capsys.readouterr()
+    assert sessions()[0] == 2
+    assert capsys.readouterr().err.splitlines()[-1] == "heartseg: x.nii.gz: is empty; mend it"
+    assert not (tmp_path / "working" / "manifest.json").exists()
+
+
+def test_a_session_goes_on_with_an_attached_output(sessions, phantoms, tmp_path, capsys):
+    mounted(phantoms, tmp_path)
+    output(tmp_path / "input" / "notebooks" / "alice" / "heartseg-left-atrium", 20)
+    assert sessions()[0] == 0
+    assert "heartseg: goes on with an earlier output, of 20 epochs" in capsys.readouterr().out
+    assert (tmp_path / "working" / "run.lock").read_text() == "run.lock of 20"
+
+
+def test_without_weights_nothing_is_judged(sessions, phantoms, tmp_path, capsys):
+    mounted(phantoms, tmp_path)
+    status, asked = sessions(leaves=["checkpoint.pt"])
+    manifest = read_manifest(tmp_path / "working" / "manifest.json")
+    assert status == 0 and "run" not in asked and manifest["dice"] is None and manifest["finished"] is False
+    assert "checkpoint.pt" in manifest["files"]
+    assert "the time was over before a validation" in capsys.readouterr().out

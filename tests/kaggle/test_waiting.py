@@ -1,0 +1,82 @@
+"""How a pull waits for a run: not too often, not too long, and what it says of one that failed."""
+
+import json
+
+import pytest
+from kaggle_runs import KERNEL
+from kaggle_stub import Fault
+
+from heartseg.kaggle import waiting
+
+
+def test_it_waits_with_ever_longer_pauses_and_says_what_changes(get, stub, tmp_path, capsys):
+    stub.statuses = ["QUEUED"] * 3 + ["RUNNING"] * 7 + ["COMPLETE"]
+    pauses = []
+    assert get(wait=True, sleep=pauses.append).changed
+    assert pauses[:3] == [5, 7.5, 11.25] and pauses == sorted(pauses) and max(pauses) == 60 and len(pauses) == 10
+    err = capsys.readouterr().err
+    assert err.startswith(f"{KERNEL}: QUEUED\n{KERNEL}: RUNNING\n") and err.count("QUEUED") == err.count("RUNNING") == 1
+
+
+@pytest.mark.parametrize("name", ["QUEUED", "RUNNING", "NEW_SCRIPT"])
+def test_without_waiting_it_must_be_complete(refused, stub, name):
+    stub.statuses = [name]
+    assert refused() == f"{KERNEL}: is {name}, not complete; give --wait, or run again later"
+    assert stub.asked("ListKernelSessionOutput") == 0
+
+
+@pytest.mark.parametrize("wait", [False, True])
+@pytest.mark.parametrize("name", ["ERROR", "CANCEL_REQUESTED", "CANCEL_ACKNOWLEDGED"])
+def test_a_run_that_failed(refused, stub, capsys, name, wait):
+    lines = [f"line {number}\n" for number in range(50)] + ["see https://x.org/a?sig=1\x1b[2J\n", "heartseg: no GPU\n"]
+    stub.statuses, stub.failure_message = ["RUNNING"] * wait + [name], "Exit code 2"
+    stub.log = json.dumps([{"stream_name": "stdout", "time": 1, "data": line} for line in lines])
+    assert refused(wait=wait, sleep=lambda _: None) == (
+        f"{KERNEL}: ended as {name} (Exit code 2); its log ends: heartseg: no GPU"
+    )
+    shown = capsys.readouterr().err.splitlines()[-waiting.LINES :]
+    assert shown[0] == "  line 32" and shown[-2:] == ["  see https://x.org/a?***", "  heartseg: no GPU"]
+
+
+def test_a_run_that_failed_without_a_word(refused, stub):
+    stub.statuses = ["ERROR"]
+    stub.fail("ListKernelSessionOutput", Fault(status=404))
+    assert refused() == f"{KERNEL}: ended as ERROR"
+
+
+def test_it_does_not_wait_for_ever(refused, stub):
+    stub.statuses = ["RUNNING"]
+    pauses = []
+    assert refused(wait=True, minutes=2, sleep=pauses.append) == (
+        f"{KERNEL}: is not complete after 2 minutes; run again to wait on"
+    )
+    assert sum(pauses) == 120
+
+
+def test_it_waits_on_when_kaggle_does_not_answer(get, stub):
+    stub.statuses = ["RUNNING", "COMPLETE"]
+    stub.fail("GetKernelSessionStatus", *[Fault("drop")] * 12)
+    pauses = []
+    assert get(wait=True, sleep=pauses.append).changed
+    assert len(pauses) == 3  # two questions of five attempts each had no answer
+
+
+@pytest.mark.parametrize(("status", "times"), [(500, 5 * waiting.FAULTS), (403, 1)])
+def test_it_gives_up_when_there_is_no_hope(refused, stub, status, times):
+    stub.fail("GetKernelSessionStatus", *[Fault(status=status)] * 5 * waiting.FAULTS)
+    assert f"the server answers {status}" in refused(wait=True, sleep=lambda _: None)
+    assert stub.asked("GetKernelSessionStatus") == times
+
+
+def test_who_stops_waiting_is_told_that_the_run_goes_on(get, stub, tmp_path, capsys):
+    stub.statuses = ["RUNNING"]
+
+    def interrupt(seconds):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        get(wait=True, sleep=interrupt)
+    assert capsys.readouterr().err == (
+        f"{KERNEL}: RUNNING\n{KERNEL}: goes on by itself; the same command waits for it again\n"
+    )
+    assert list(tmp_path.iterdir()) == []

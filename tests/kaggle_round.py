@@ -1,0 +1,53 @@
+"""A kernel's round: what the stub received is run with Kaggle's folders faked, and its outputs are served again."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+from kaggle_stub import Stub
+from proof import RECIPES
+
+from heartseg.data.phantom import write_phantoms
+
+KERNEL = "alice/heartseg-left-atrium"
+
+
+def quick(bundle: str, epochs: int) -> list[str]:
+    """Options that make a training one of a few seconds."""
+    settings = [*RECIPES[bundle][1], f"epochs={epochs}"]
+    return ["--overlay", "quick", *(word for setting in settings for word in ("--set", setting))]
+
+
+def attach_phantoms(root: Path, cases: int = 4) -> None:
+    """Mount alice/phantoms, a small data set, as Kaggle does."""
+    write_phantoms(root / "input" / "datasets" / "alice" / "phantoms" / "data", cases=cases, seed=1, size="small")
+
+
+def run_pushed(stub: Stub, root: Path, python: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the script that was pushed last, as Kaggle does, with its folders in ``root``; its log goes to stdout.
+
+    Of heartseg it finds only what it carries: the process starts without the checkout.
+    """
+    script = root / "script.py"
+    script.write_text(stub.pushed[-1]["text"], encoding="utf-8")
+    hidden = {*stub.environment, "PYTHONPATH"}
+    clean = {name: value for name, value in os.environ.items() if name not in hidden and not name.startswith("KAGGLE_")}
+    return subprocess.run(
+        [python, script],
+        cwd=root,
+        env={**clean, "HEARTSEG_KAGGLE_ROOT": str(root), "PYTHONWARNINGS": "ignore", **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=1800,
+    )
+
+
+def serve_outputs(stub: Stub, root: Path, log: str) -> None:
+    """Let what lies in ``root/working`` be the output of the kernel's last run."""
+    working = root / "working"
+    paths = [path for path in sorted(working.rglob("*")) if path.is_file()]
+    stub.serve({path.relative_to(working).as_posix(): path.read_bytes() for path in paths})
+    stub.log, stub.statuses = log, ["COMPLETE"]
