@@ -2,6 +2,9 @@
 
 import hashlib
 import json
+from pathlib import Path
+
+from heartseg.kaggle.manifest import write_manifest
 
 MANIFEST = "manifest.json"
 KERNEL = "alice/heartseg-toy"
@@ -17,3 +20,13 @@ FILES = {
 def manifest_of(files, **about):
     entries = {name: {"size": len(c), "sha256": hashlib.sha256(c).hexdigest()} for name, c in sorted(files.items())}
     return json.dumps({"files": entries, **ABOUT, **about}).encode()
+
+
+def earlier_output(folder: Path, epochs: int, bundle: str = "left_atrium") -> Path:
+    """What a session left behind, in small."""
+    (folder / "pictures").mkdir(parents=True)
+    for name in ("checkpoint.pt", "model.pt", "run.lock", "evaluation_results.json", "pictures/a.png"):
+        (folder / name).write_text(f"{name} of {epochs}")
+    (folder / "notes.txt").write_text("not allowed")
+    write_manifest(folder, {"bundle": bundle, "epochs": epochs})
+    return folder

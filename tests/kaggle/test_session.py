@@ -1,4 +1,4 @@
-"""What runs on Kaggle: which data, which earlier output, which words train, and what a failure leaves behind."""
+"""What runs on Kaggle: which words train, what comes out, and what a failure leaves behind."""
 
 import json
 import shutil
@@ -7,92 +7,14 @@ import time
 from pathlib import Path
 
 import pytest
+from kaggle_runs import earlier_output
 
 from heartseg.bundle import config_files, find_bundle
-from heartseg.data.cases import find_cases
-from heartseg.data.phantom import write_phantoms
 from heartseg.errors import InputError
 from heartseg.kaggle import session
-from heartseg.kaggle.inputs import find_data, find_file, take_earlier_run
-from heartseg.kaggle.manifest import read_manifest, write_manifest
+from heartseg.kaggle.inputs import find_file
+from heartseg.kaggle.manifest import read_manifest
 from heartseg.kaggle.script import session_options
-
-# Data
-
-
-@pytest.mark.parametrize("place", ["heart", "datasets/alice/heart", "datasets/alice/heart/Task02_Heart/deeper"])
-def test_data_are_found_wherever_they_are_mounted(place, phantoms, tmp_path):
-    (tmp_path / "other" / "notes").mkdir(parents=True)
-    shutil.copytree(phantoms, tmp_path / place)
-    assert find_data(tmp_path) == tmp_path / place
-
-
-@pytest.mark.parametrize("place", ["acdc", "datasets/bob/acdc/ACDC/database/training"])
-def test_patients_folders_are_found_too(place, tmp_path):
-    write_phantoms(tmp_path / place, kind="cine", cases=2, seed=1, size="small")
-    found = find_data(tmp_path)
-    assert found is not None and (tmp_path / place).is_relative_to(found)
-    assert len(find_cases(found, labelled=True)) == 4
-
-
-def test_of_several_the_named_one_counts(phantoms, tmp_path):
-    for place in ("a", "datasets/alice/b"):
-        shutil.copytree(phantoms, tmp_path / place)
-    with pytest.raises(InputError) as error:
-        find_data(tmp_path)
-    assert f"holds several data sets: {tmp_path / 'a'}, {tmp_path / 'datasets/alice/b'}; " in str(error.value)
-    assert find_data(tmp_path, ["alice/b"]) == tmp_path / "datasets/alice/b"
-    assert find_data(tmp_path, ["alice/a"]) == tmp_path / "a"
-    with pytest.raises(InputError, match="several"):
-        find_data(tmp_path, ["alice/a", "alice/b"])
-
-
-def test_no_data_and_broken_data(phantoms, tmp_path):
-    assert find_data(tmp_path / "absent") is None and find_data(tmp_path) is None
-    shutil.copytree(phantoms, tmp_path / "heart")
-    (tmp_path / "heart" / "labelsTr" / "la_001.nii.gz").unlink()
-    with pytest.raises(InputError, match="la_001"):
-        find_data(tmp_path)
-
-
-# An earlier output
-
-
-def output(folder, epochs, bundle="left_atrium"):
-    """What a session left behind, in small."""
-    (folder / "pictures").mkdir(parents=True)
-    for name in ("checkpoint.pt", "model.pt", "run.lock", "evaluation_results.json", "pictures/a.png"):
-        (folder / name).write_text(f"{name} of {epochs}")
-    (folder / "notes.txt").write_text("not allowed")
-    write_manifest(folder, {"bundle": bundle, "epochs": epochs})
-    return folder
-
-
-def test_the_earlier_output_with_the_most_epochs_is_taken_up(tmp_path):
-    inputs, working = tmp_path / "input", tmp_path / "working"
-    output(inputs / "heartseg-left-atrium", 20)
-    output(inputs / "notebooks" / "alice" / "older", 9)
-    output(inputs / "notebooks" / "alice" / "another", 90, bundle="ventricles")
-    assert take_earlier_run(inputs, "left_atrium", working) == 20
-    assert sorted(path.name for path in working.rglob("*")) == ["checkpoint.pt", "model.pt", "run.lock"]
-    assert (working / "checkpoint.pt").read_text() == "checkpoint.pt of 20"
-
-
-def test_an_output_without_checkpoint_or_manifest_is_none(tmp_path):
-    (output(tmp_path / "a", 3) / "checkpoint.pt").unlink()
-    (output(tmp_path / "b", 3) / "manifest.json").unlink()
-    assert take_earlier_run(tmp_path, "left_atrium", tmp_path / "working") is None
-    assert not (tmp_path / "working").exists()
-
-
-def test_a_damaged_output_is_refused(tmp_path):
-    (output(tmp_path / "input", 3) / "checkpoint.pt").write_text("checkpoint.pt of 4")
-    with pytest.raises(InputError, match=r"checkpoint\.pt: its sha256"):
-        take_earlier_run(tmp_path / "input", "left_atrium", tmp_path / "working")
-    assert not (tmp_path / "working").exists()
-
-
-# The words that train
 
 
 @pytest.fixture
@@ -303,7 +225,7 @@ def test_a_failure_leaves_no_manifest_of_an_earlier_session(sessions, phantoms, 
 
 def test_a_session_goes_on_with_an_attached_output(sessions, phantoms, tmp_path, capsys):
     mounted(phantoms, tmp_path)
-    output(tmp_path / "input" / "notebooks" / "alice" / "heartseg-left-atrium", 20)
+    earlier_output(tmp_path / "input" / "notebooks" / "alice" / "heartseg-left-atrium", 20)
     assert sessions()[0] == 0
     assert "heartseg: goes on with an earlier output, of 20 epochs" in capsys.readouterr().out
     assert (tmp_path / "working" / "run.lock").read_text() == "run.lock of 20"
