@@ -256,9 +256,13 @@ def run(bundle: Path, run_id: str, files: Sequence[str], values: Mapping[str, An
             output_dir = Path(workflow.parser.get_parsed_content("output_dir"))
         if run_id == "training" and processes.first():
             write_config(workflow.parser.get(), output_dir / NEXT_CONFIG)
-        workflow.run()
-        if run_id == "training":
-            keep_config(output_dir, wanted=True)  # of a bundle that knows no `heartseg.handlers.ExactResume`
+        done = False
+        try:
+            workflow.run()
+            done = True
+        finally:
+            if run_id == "training":  # `heartseg.handlers.ExactResume` has decided already, where there is one
+                keep_config(output_dir, wanted=done)
         workflow.finalize()
 
 

@@ -271,8 +271,8 @@ def _whole(name: str, value: Any, least: int) -> int:
 
 def _check_window(name: str, sizes: Sequence[int], multiple: int) -> None:
     """Refuse a window that a network cannot halve down to its deepest level; a normalisation needs two voxels there."""
-    least = 2 * multiple if multiple > 1 else 1
-    if any(size % multiple or size < least for size in sizes):
+    least = 2 * multiple
+    if multiple > 1 and any(size % multiple or size < least for size in sizes):
         raise InputError(
             f"{name}: {list(sizes)} does not fit the network; give multiples of {multiple} from {least} on"
         )

@@ -59,6 +59,7 @@ PROPERTIES = objects(training=ENTRIES, test=ENTRIES, labels=LABELS).map(as_json)
 @example(b'{"labels": {"la": Infinity}}')
 @example(b'{"labels": {"la": [1e999]}}')
 @example(b'{"training": [{"image": "a\\u0000b"}]}')
+@example(b'{"test": "/"}')
 def test_dataset_json(data, content):
     (data / "dataset.json").write_bytes(content)
     properties = answer(read_properties, data)

@@ -154,6 +154,8 @@ def _listed(folder: Path, properties: dict[str, Any], key: str) -> Part | None:
         wrong = next((name for pair in pairs for name in pair if not isinstance(name, str | None)), None)
         if wrong is not None or any(image is None for image, _ in pairs):
             raise TypeError(f"{wrong!r} is not one file name")
+        if nameless := [image for image, _ in pairs if not Path(image).name]:
+            raise TypeError(f"{nameless[0]!r} is no file's name")
     except (AttributeError, LookupError, TypeError, ValueError) as error:
         remedy = 'write {"image": "./imagesTr/x.nii.gz", "label": "./labelsTr/x.nii.gz"} per case'
         fault = f'"{key}" has an entry that is not a case ({flat(error)})'
