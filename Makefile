@@ -13,7 +13,7 @@ demo: $(READY) ## Make phantoms, train on them for a moment, evaluate, draw: int
 	$(BIN)/heartseg demo --out demo
 
 test: lint ## Check the style and the types, then run every test
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(READY) ## Check the style and the types
 	$(BIN)/ruff check .

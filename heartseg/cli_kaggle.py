@@ -103,15 +103,20 @@ def write_script(
 
     Example: heartseg kaggle script left_atrium && kaggle kernels push
     """
-    from heartseg.bundle import find_bundle
+    import json
+
+    from heartseg.bundle import find_bundle, say
     from heartseg.data.files import atomic
-    from heartseg.kaggle.push import make_kernel, warn
+    from heartseg.kaggle.push import beside, make_kernel, warn
 
     kernel = make_kernel(find_bundle(bundle), data or (), None, overlay or (), set_ or (), minutes, internet=internet)
     warn(kernel)
     with atomic(out) as temporary:
         temporary.write_bytes(kernel.script.text.encode("ascii"))
     print(f"script: {out} ({len(kernel.script.text):,} bytes, commit {kernel.script.commit})")
+    for name in beside(kernel):
+        needed = json.dumps({name: kernel.metadata[name]})[1:-1]
+        say(f"warning: kernel-metadata.json: the script needs {needed}; write it there")
 
 
 @kaggle_app.command("pull")

@@ -40,6 +40,8 @@ def segment_scans(
 
     Raises InputError, before any scan is segmented, for input that is missing or contradicts itself.
     """
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:  # all would write all masks
+        raise InputError("torchrun: segment is one process; start it without, or run the bundle's inference")
     scans = [entry["image"] for entry in list_scans(inputs)]
     todo = [scan for scan in scans if not mask_target(scan, out).exists() or overwrite]
     if out.exists() and not out.is_dir():

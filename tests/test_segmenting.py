@@ -63,3 +63,9 @@ def test_what_trained_the_initial_weights_counts_as_seen(tmp_path: Path) -> None
     new_run(tmp_path / "two", [case("b")], [case("a")], tmp_path / "one" / "model.pt")
     text = (tmp_path / "two" / "model.json").read_text()
     assert '"train": [\n    "b",\n    "a"\n  ]' in text
+
+
+def test_several_processes_are_refused(monkeypatch, tmp_path):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(InputError, match="^torchrun: segment is one process; start it without"):
+        segment_scans("left_atrium", [tmp_path], tmp_path / "out")

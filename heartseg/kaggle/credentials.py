@@ -86,8 +86,10 @@ def _token() -> tuple[str, str]:
     """A token and where it is from; two empty words where there is none."""
     value = _variable(TOKEN)
     if value:
-        if os.sep in value or Path(value).is_file():
-            return _token_of(Path(value).expanduser(), f"the file that {TOKEN} names"), f"the file that {TOKEN} names"
+        # Not pathlib's, which raise for a token too long for a name, and would show it.
+        if os.sep in value or os.path.isfile(value):
+            source = f"the file that {TOKEN} names"
+            return _token_of(Path(os.path.expanduser(value)), source), source
         return _checked(value, TOKEN), TOKEN
     for file in (_home() / "access_token", _home() / "access_token.txt"):
         if file.is_file():

@@ -29,9 +29,13 @@ def find_data(inputs: Path, slugs: Sequence[str] = ()) -> Path | None:
     Raises InputError where there are several, naming them, and where one lacks labels or is otherwise broken.
     """
     found = _search(inputs, _is_data)
+    named = {slug.split("/")[1] for slug in slugs}
     if len(found) > 1:
-        named = {slug.split("/")[1] for slug in slugs}
         found = [folder for folder in found if named & set(folder.relative_to(inputs).parts)] or found
+    if len(found) > 1 and len(named) == 1:  # parts of one data set, such as training and testing
+        sizes = {folder: len(find_cases(folder, labelled=True)) for folder in found}
+        found = [max(found, key=lambda folder: sizes[folder])]
+        print(f"{found[0]}: is trained on, of {len(sizes)} parts the one with the most cases", flush=True)
     if len(found) > 1:
         places = ", ".join(map(str, found))
         raise InputError(f"{inputs}: holds several data sets: {places}; attach one, or name one with --data OWNER/SLUG")

@@ -41,7 +41,11 @@ def main(header: Mapping[str, Any], archive: str) -> int:
     """
     began = time.time()
     root = Path(os.environ.get(ROOT_VARIABLE, ROOT))
-    (root / "working" / "manifest.json").unlink(missing_ok=True)  # it tells of a run that has ended well
+    try:
+        (root / "working" / "manifest.json").unlink(missing_ok=True)  # it tells of a run that has ended well
+    except OSError as error:
+        print(f"heartseg: {root / 'working'}: cannot be written ({error.strerror}); mend that", file=sys.stderr)
+        return 2
     with tempfile.TemporaryDirectory(prefix="heartseg-") as folder:
         try:
             unpack(archive, header["sha256"], Path(folder))

@@ -14,7 +14,7 @@ from heartseg.data.files import sha256, write_json
 from heartseg.errors import InputError, one_line
 
 MANIFEST = "manifest.json"
-MAX_BYTES = 2**20  # of a manifest
+MAX_BYTES, MAX_FILES = 2**20, 500  # of a manifest
 # What may be pulled. A star does not reach over a slash.
 ALLOWED = (
     "model.pt",
@@ -95,6 +95,8 @@ def read_manifest(path: str | os.PathLike[str]) -> dict[str, Any]:
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         fault = f"has over {MAX_BYTES} bytes and " if size > MAX_BYTES else ""
         raise InputError(f"{path.name}: {fault}is no manifest of a run; push the kernel again") from None
+    if len(entries) > MAX_FILES:
+        raise InputError(f"{path.name}: names {len(entries)} files, over {MAX_FILES}; it is none of heartseg's")
     seen: set[str] = set()
     for name, size, digest in entries:
         if safe_name(name).casefold() in seen:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import sys
 import time
@@ -14,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import psutil
 from rich.console import Console
 from rich.progress import Progress, TaskID
 
@@ -67,7 +69,7 @@ def pull(
     urls, log = service.outputs(kernel)
     if MANIFEST not in urls:
         fault = "left no manifest.json: it is no kernel of heartseg's, or it stopped before its end"
-        raise InputError(f"{kernel}: {fault}{last_lines(log)}")
+        raise InputError(f"{kernel}: {fault}{last_lines(log, service.redacted)}")
     with disk_errors(out), _fresh(out) as folder:
         service.download(urls[MANIFEST], folder / MANIFEST, MAX_BYTES)
         manifest = read_manifest(folder / MANIFEST)
@@ -108,7 +110,9 @@ def print_scores(folder: Path, manifest: Mapping[str, Any]) -> None:
     if manifest.get("finished") is True:
         words.append("finished")
     else:
-        words.append(f"not finished; go on with: heartseg kaggle push {manifest.get('bundle', 'BUNDLE')} --resume")
+        bundle = str(manifest.get("bundle"))
+        bundle = bundle if re.fullmatch(r"\w[\w-]*", bundle, re.ASCII) else "BUNDLE"  # people copy this into a shell
+        words.append(f"not finished; go on with: heartseg kaggle push {bundle} --resume")
     print(one_line(", ".join(words)))
 
 
@@ -129,9 +133,11 @@ def _fresh(out: Path) -> Iterator[Path]:
     """A new folder on the file system of ``out``: in it, or, where that is still to come, beside it."""
     place, name = (out, "pull") if out.is_dir() else (out.parent, out.name)
     place.mkdir(parents=True, exist_ok=True)
-    for left in place.iterdir():  # by a process that was killed meanwhile
-        if left.match(".partial-[0-9]*-*") and left.name.endswith(f"-{name}") and left.is_dir():
-            shutil.rmtree(left, ignore_errors=True)
+    for left in place.glob(f".partial-[0-9]*-{name}"):
+        process = int(left.name.split("-")[1])
+        if process != os.getpid() and psutil.pid_exists(process):
+            raise InputError(f"{out}: process {process} pulls there; wait for it, or name another folder")
+        shutil.rmtree(left, ignore_errors=True)  # by a process that was killed meanwhile
     folder = place / f".partial-{os.getpid()}-{name}"
     folder.mkdir()
     try:
@@ -151,15 +157,17 @@ def _bring(service: Service, urls: Mapping[str, str], folder: Path, files: Mappi
     if not files:  # and no empty bar
         return
     with transfer_bar(Console(stderr=True)) as bar:
+        task, done = bar.add_task("", total=size), 0
         for name, entry in files.items():
-            shown = partial(_show, bar, bar.add_task(name, total=entry["size"]))
-            service.download(urls[name], folder / name, entry["size"], shown)
+            bar.update(task, description=name)
+            service.download(urls[name], folder / name, entry["size"], partial(_show, bar, task, done))
+            done += entry["size"]
             if fault := difference(folder / name, entry):
                 raise InputError(f"{name}: {fault}; nothing was kept, run again")
 
 
-def _show(bar: Progress, task: TaskID, size: int) -> None:
-    bar.update(task, completed=size)
+def _show(bar: Progress, task: TaskID, done: int, size: int) -> None:
+    bar.update(task, completed=done + size)
 
 
 def _into_place(folder: Path, out: Path, names: list[str], stale: list[str]) -> None:

@@ -52,10 +52,12 @@ def make_kernel(
     """
     base = PACKAGE.parent / FILE
     content = read_metadata(base) if base.is_file() else None
+    if content is not None and (faults := lint(content)):
+        raise _faulty(faults)
     metadata = compose_metadata(bundle.name, OWNER, content, data, gpu, internet, wheels, resume, public)
     if faults := lint(metadata):
         raise _faulty(faults)
-    options = session_options(bundle, data, overlays, set_, minutes)
+    options = session_options(bundle, data, overlays, set_, minutes, resume)
     return Kernel(kernel_script(bundle, options, metadata["enable_internet"] is True), metadata)
 
 
@@ -84,8 +86,20 @@ def warn(kernel: Kernel) -> None:
     """Say what may not be as it is meant, on standard error."""
     for line in doubts(kernel.metadata):
         say(f"warning: {line}")
+    base = PACKAGE.parent / FILE
+    named = read_metadata(base)["id"] if base.is_file() else kernel.metadata["id"]
+    if not named.startswith(f"{OWNER}/") and named.partition("/")[2] != kernel.metadata["id"].partition("/")[2]:
+        say(f"warning: {FILE}: its id is of the kernel {named}; what is pushed is {kernel.metadata['id']}")
     if (kernel.script.commit or "").endswith("-dirty"):
         say(f"warning: commit {kernel.script.commit}: what is pushed differs from it; commit your changes to name it")
+
+
+def beside(kernel: Kernel) -> list[str]:
+    """Fields that a plain push, by ``kernel-metadata.json`` as it is, would send otherwise than the script needs."""
+    base = PACKAGE.parent / FILE
+    content = read_metadata(base) if base.is_file() else {}
+    needs = ("enable_internet", "dataset_sources", "kernel_sources", "code_file")
+    return [name for name in needs if content and content.get(name) != kernel.metadata[name]]
 
 
 def push(kernel: Kernel, service: Service) -> Pushed:

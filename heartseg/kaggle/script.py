@@ -48,6 +48,7 @@ def session_options(
     overlays: Sequence[str] = (),
     set_: Sequence[str] = (),
     minutes: float | None = None,
+    resume: bool = False,
 ) -> dict[str, Any]:
     """What the session is to do, in plain values.
 
@@ -56,6 +57,7 @@ def session_options(
         data: slugs ``OWNER/SLUG`` of the data sets that are attached for it to train on.
         overlays, set_: as of ``heartseg train``.
         minutes: after which training ends, from the start of the kernel; None: 660.
+        resume: it has to go on with an attached output, and must not begin anew.
 
     Raises InputError for an unknown overlay or id, and for a value that does not fit, as a training here would.
     """
@@ -67,7 +69,8 @@ def session_options(
     if own := [name for name in OF_THE_SESSION if name in settings]:
         raise InputError(f"--set {own[0]}: on Kaggle the kernel says it itself; leave it out")
     compose(bundle, config_files(bundle, "train", overlays), settings)
-    return {"data": list(data), "overlays": list(overlays), "settings": settings, "minutes": minutes}
+    what = {"data": list(data), "overlays": list(overlays), "settings": settings, "minutes": minutes}
+    return {**what, "resume": resume}
 
 
 def kernel_script(bundle: Path, options: Mapping[str, Any], internet: bool = True) -> Script:

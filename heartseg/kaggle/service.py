@@ -85,14 +85,14 @@ class Service:
         with self._told(f"push of {folder}", remedies):
             answer = self._api.once().kernels_push(str(folder))
         if answer.error:
-            raise InputError(self._redacted(f"push of {folder}: Kaggle refuses it ({flat(ValueError(answer.error))})"))
+            raise InputError(self.redacted(f"push of {folder}: Kaggle refuses it ({flat(ValueError(answer.error))})"))
         url, version = str(answer.url), int(answer.version_number)
         lost = {kind: getattr(answer, f"invalid_{kind}_sources", None) for kind in INVALID}
         faults = [f"{kind} sources {', '.join(names)}" for kind, names in lost.items() if names]
         faults += [f"tags {', '.join(answer.invalid_tags)}"] if answer.invalid_tags else []
         if faults:
             fault = f"version {version} was pushed without {' and '.join(faults)}, which Kaggle does not know"
-            raise InputError(self._redacted(f"push of {folder}: {fault}; cancel it at {url}, mend them and push again"))
+            raise InputError(self.redacted(f"push of {folder}: {fault}; cancel it at {url}, mend them and push again"))
         if not url or not version:
             raise InputError(f"push of {folder}: Kaggle names no version of it; look at https://www.kaggle.com/code")
         return Pushed(url, version)
@@ -102,7 +102,7 @@ class Service:
         owner_and_name(kernel)
         with self._told(kernel):
             answer = self._api.kernels_status(kernel)
-            return Status(str(answer.status.name), self._redacted(" ".join((answer.failure_message or "").split())))
+            return Status(str(answer.status.name), self.redacted(" ".join((answer.failure_message or "").split())))
 
     def outputs(self, kernel: str) -> tuple[dict[str, str], str]:
         """The files that the last run of a kernel left, all pages: {name: signed address}; and its log.
@@ -186,7 +186,8 @@ class Service:
         with told(what, self._credentials.secrets, refused | (remedies or {})):
             yield
 
-    def _redacted(self, text: str) -> str:
+    def redacted(self, text: str) -> str:
+        """The text without secrets and signed addresses."""
         return redact(text, self._credentials.secrets)
 
 

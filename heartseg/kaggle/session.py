@@ -83,6 +83,11 @@ def _session(header: Mapping[str, Any], root: Path, began: float, scratch: Path)
 
     if not (working / CHECKPOINT).exists() and (epochs := take_earlier_run(inputs, bundle.name, working)) is not None:
         _say(f"goes on with an earlier output, of {epochs} epochs")
+    if options["resume"] and not (working / CHECKPOINT).exists():
+        raise InputError(
+            f"{inputs}: holds no output of {bundle.name} to go on with (manifest.json and checkpoint.pt); "
+            "push without --resume to begin anew"
+        )
     data = find_data(inputs, options["data"]) or _downloaded(knobs, header["internet"], inputs, scratch)
     minutes = max(1.0, options["minutes"] - (time.time() - began) / 60)
     values = {"dataset_dir": str(data), "output_dir": str(working), "max_minutes": round(minutes, 1)}

@@ -17,10 +17,10 @@ from heartseg.errors import InputError
 from heartseg.kaggle.manifest import MANIFEST, MAX_BYTES, read_manifest
 from heartseg.kaggle.origin import TRAILER, Heads, Origin
 from heartseg.kaggle.pull import pull
-from heartseg.kaggle.request import address, open_request
+from heartseg.kaggle.request import address, of_run, open_request
 from heartseg.kaggle.service import Service, owner_and_name
 from heartseg.kaggle.summary import CURVES, Run, markdown, number, title, write_outputs
-from heartseg.kaggle.waiting import COMPLETE, GOING
+from heartseg.kaggle.waiting import COMPLETE, GOING, NotYetError
 
 SMALL = (  # what enters the repository, and belongs to the sync there
     MANIFEST,
@@ -94,16 +94,17 @@ def sync(
     heads = origin.look(branch)
     state = service.status(kernel).name
     if not wait and state in GOING:
-        print(f"{kernel}: is {state}; nothing to bring yet")
-        write_outputs({"changed": "false"})
-        return Synced(False, state, branch)
+        return _nothing_yet(kernel, state, branch)
     with tempfile.TemporaryDirectory(prefix="heartseg-sync-") as temporary:
         place = Path(temporary)
         held = _held(origin, {heads.main: heads.base, branch: heads.tip}, folder, place)
         offered = _offered(service, kernel, place) if state == COMPLETE else None
         run = next((one for one in held.values() if one.manifest == offered), None)
         if run is None:
-            pulled = pull(service, kernel, place / "run", wait=wait, sleep=sleep)
+            try:
+                pulled = pull(service, kernel, place / "run", wait=wait, sleep=sleep)
+            except NotYetError:  # another run has begun meanwhile
+                return _nothing_yet(kernel, "RUNNING", branch)
             run = Run(pulled.manifest, pulled.folder)
         if same := [name for name, one in held.items() if one.manifest == run.manifest]:
             print(f"{kernel}: nothing changed, {same[0]} holds this run")
@@ -111,7 +112,8 @@ def sync(
             if heads.main not in same:
                 last = held.get(heads.main)
                 text = markdown(kernel, run, last, _curves(heads.tip, folder, run))
-                open_request(checkout, heads, branch, heads.tip, title(run, last), text, renew=False)
+                body = f"{text}\n{of_run(run.manifest)}\n"
+                open_request(checkout, heads, branch, heads.tip, title(run, last), body, renew=False)
             return Synced(False, COMPLETE, branch)
         if weights_out is not None:
             _copy_weights(run.folder, Path(weights_out))
@@ -123,8 +125,14 @@ def sync(
     dice = number(run.manifest.get("dice"))
     print(f"{branch}: {subject}")
     write_outputs({"changed": "true", "dice": "" if dice is None else f"{dice:.4f}", "branch": branch}, text)
-    open_request(checkout, heads, branch, commit, subject, text)
+    open_request(checkout, heads, branch, commit, subject, f"{text}\n{of_run(run.manifest)}\n")
     return Synced(True, COMPLETE, branch, dice, commit)
+
+
+def _nothing_yet(kernel: str, state: str, branch: str) -> Synced:
+    print(f"{kernel}: is {state}; nothing to bring yet")
+    write_outputs({"changed": "false"})
+    return Synced(False, state, branch)
 
 
 def _held(origin: Origin, commits: Mapping[str, str | None], folder: str, copies: Path) -> dict[str, Run]:

@@ -207,3 +207,11 @@ def test_redaction():
     text = "k3y at https://x.org/a?b=c&d=e' and /files/f?sig=1, Authorization: Basic YWxp, bearer KGAT_1. Why? Well."
     shown = "*** at https://x.org/a?***' and /files/f?*** Authorization: Basic ***, bearer *** Why? Well."
     assert redact(text, ["k3y", ""]) == shown
+
+
+@pytest.mark.parametrize("value", ["eyJ" + "A" * 400, "~nobody123/token"])
+def test_what_is_no_path_is_never_shown(stub, home, monkeypatch, value):
+    monkeypatch.setenv("KAGGLE_API_TOKEN", value)
+    stub.fail("IntrospectToken", Fault(status=403))
+    line = refusal(Service.connect)
+    assert value not in line and "\n" not in line

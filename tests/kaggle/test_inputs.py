@@ -40,6 +40,14 @@ def test_of_several_the_named_one_counts(phantoms, tmp_path):
         find_data(tmp_path, ["alice/a", "alice/b"])
 
 
+def test_of_the_parts_of_one_data_set_the_larger_counts(tmp_path, capsys):
+    for part, cases in (("testing", 2), ("training", 3)):
+        write_phantoms(tmp_path / "acdc" / part / part, kind="cine", cases=cases, seed=1, size="small")
+    found = find_data(tmp_path, ["alice/acdc"])
+    assert found == tmp_path / "acdc" / "training" / "training"
+    assert capsys.readouterr().out == f"{found}: is trained on, of 2 parts the one with the most cases\n"
+
+
 def test_no_data_and_broken_data(phantoms, tmp_path):
     assert find_data(tmp_path / "absent") is None and find_data(tmp_path) is None
     shutil.copytree(phantoms, tmp_path / "heart")

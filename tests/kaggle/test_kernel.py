@@ -185,3 +185,11 @@ def test_without_internet_and_wheels_one_line_says_what_is_missing(install):
     have, said = install(["torch>=2.8", "absent>=1", "gone"])
     assert len(said) == 1 and said[0].startswith("refused: absent>=1, gone: missing, and the internet is off; ")
     assert "absent" not in have
+
+
+def test_a_working_folder_that_is_none(tmp_path, capsys, monkeypatch):
+    (tmp_path / "working").write_text("a file")
+    monkeypatch.setenv("HEARTSEG_KAGGLE_ROOT", str(tmp_path))
+    assert main({}, "") == 2
+    said = "cannot be written (Not a directory); mend that"
+    assert capsys.readouterr().err == f"heartseg: {tmp_path / 'working'}: {said}\n"

@@ -4,6 +4,7 @@ import json
 import pytest
 from kaggle_stub import refusal
 
+from heartseg.errors import InputError
 from heartseg.kaggle.manifest import (
     MANIFEST,
     MAX_BYTES,
@@ -158,3 +159,10 @@ def test_differences(tmp_path):
     (tmp_path / "model.pt").symlink_to(tmp_path / "config.yaml")
     assert difference(tmp_path / "model.pt", manifest["files"]["config.yaml"]) == "is missing"
     verify(tmp_path, {"files": {"config.yaml": manifest["files"]["config.yaml"], "evil.py": SOUND}})
+
+
+def test_a_manifest_of_thousands_of_files_is_none(tmp_path):
+    files = {f"pictures/{number}.png": {"size": 1, "sha256": "0" * 64} for number in range(501)}
+    (tmp_path / "manifest.json").write_text(json.dumps({"files": files}))
+    with pytest.raises(InputError, match=r"names 501 files, over 500"):
+        read_manifest(tmp_path / "manifest.json")

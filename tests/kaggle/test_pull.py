@@ -1,6 +1,7 @@
 """From the stub into a folder: all of a run or nothing, verified, and nothing twice."""
 
 import json
+import os
 import shutil
 
 import pytest
@@ -29,7 +30,7 @@ def test_the_first_pull(get, stub, tmp_path, capsys):
     out, err = capsys.readouterr()
     assert "commit 0123456789ab, 12 epochs, finished\n" in out
     assert out.endswith(f"pulled: {tmp_path / 'run'} (4 of 4 files were new)\n")
-    assert "model.pt" in err and "the run was not evaluated: there are no scores" in err
+    assert "tensorboard/events.out.tfevents.1" in err and "the run was not evaluated: there are no scores" in err
 
 
 def test_the_same_again_changes_nothing_and_says_so(get, stub, tmp_path, capsys):
@@ -229,13 +230,25 @@ def test_a_linked_file_is_replaced_and_not_written_through(get, tmp_path):
 
 
 def test_what_a_killed_pull_left_goes(get, tmp_path):
-    for left in (tmp_path / ".partial-1-run", tmp_path / "run" / ".partial-2-pull"):
+    for left in (tmp_path / ".partial-4194305-run", tmp_path / "run" / ".partial-4194305-pull"):
         get()
         left.mkdir()
         (left / "model.pt").write_bytes(b"half")
         shutil.rmtree(tmp_path / "run") if left.parent == tmp_path else None
         get()
         assert not left.exists()
+
+
+def test_two_pulls_at_once(get, tmp_path):
+    """One that lives, here the parent of this process, is not disturbed."""
+    for left in (tmp_path / f".partial-{os.getppid()}-run", tmp_path / "run" / f".partial-{os.getppid()}-pull"):
+        get() if left.parent != tmp_path else None
+        left.mkdir(parents=True)
+        (left / "model.pt").write_bytes(b"half")
+        said = f"{tmp_path / 'run'}: process {os.getppid()} pulls there; wait for it, or name another folder"
+        assert refusal(get) == said
+        assert (left / "model.pt").read_bytes() == b"half"
+        shutil.rmtree(left)
 
 
 def test_a_full_disk(refused, monkeypatch):

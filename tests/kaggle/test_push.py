@@ -6,7 +6,7 @@ import pytest
 from answers import refused, tree
 from kaggle_stub import Fault
 
-from heartseg.kaggle.metadata import compose_metadata
+from heartseg.kaggle.metadata import DEFAULTS, compose_metadata
 
 KERNEL = "alice/heartseg-left-atrium"
 
@@ -20,6 +20,7 @@ def test_push_sends_the_script_and_says_what_comes_next(stub, heartseg):
     assert (sent["language"], sent["kernelType"], sent["machineShape"]) == ("python", "script", "NvidiaTeslaT4")
     assert sent["isPrivate"] is sent["enableGpu"] is sent["enableInternet"] is True
     assert sent["datasetDataSources"] == ["alice/heart"] and sent["kernelDataSources"] == [KERNEL]
+    assert '"resume": true' in sent["text"]
     assert '"epochs": 3' in sent["text"] and '"minutes": 90' in sent["text"] and sent["text"].isascii()
     lines = out.splitlines()
     assert f"id: {KERNEL}" in lines and "dataset_sources: ['alice/heart']" in lines
@@ -103,17 +104,28 @@ def test_the_checkout_s_metadata_are_the_base(monkeypatch, tmp_path, stub, heart
 
     (tmp_path / "heartseg").mkdir()
     monkeypatch.setattr(push, "PACKAGE", tmp_path / "heartseg")
+    named = {"id": "alice/heartseg-left-atrium", "title": "heartseg left atrium"}
     own = {"dataset_sources": ["bob/heart"], "machine_shape": "NvidiaTeslaT5", "enable_internet": False}
-    (tmp_path / "kernel-metadata.json").write_text(json.dumps(own))
+    (tmp_path / "kernel-metadata.json").write_text(json.dumps({**DEFAULTS, **named, **own}))
     status, _, err = heartseg("kaggle", "push", "left_atrium", "--data", "alice/more")
     (sent,) = stub.pushed
     assert status == 0 and "warning: machine_shape: NvidiaTeslaT5 is not known here" in err
     assert sent["datasetDataSources"] == ["bob/heart", "alice/more"] and sent["machineShape"] == "NvidiaTeslaT5"
     assert '"data": [\n   "alice/more"\n  ]' in sent["text"] and '"internet": false' in sent["text"]
-    (tmp_path / "kernel-metadata.json").write_text(json.dumps({"enable_gpus": True}))
-    assert "kernel-metadata.json: enable_gpus: is no field of a kernel, did you mean enable_gpu?" in refused(
-        heartseg("kaggle", "push", "left_atrium")
-    )
+    for wrong, said in (
+        ({"enable_gpus": True}, "enable_gpus: is no field of a kernel, did you mean enable_gpu?"),
+        ({"code_file": "../evil.py"}, "code_file: ../evil.py leads out of the folder"),
+        ({"title": "something else"}, "title: 'something else' becomes something-else, and the id says"),
+        ({"id": "../../x"}, "id: '../../x' is not OWNER/SLUG"),
+    ):
+        (tmp_path / "kernel-metadata.json").write_text(json.dumps({**DEFAULTS, **named, **wrong}))
+        for door in (["push", "left_atrium", "--dry-run"], ["script", "left_atrium", "--out", tmp_path / "kernel.py"]):
+            assert f"kernel-metadata.json: {said}" in refused(heartseg("kaggle", *door))
+    (tmp_path / "kernel-metadata.json").write_text(json.dumps({**DEFAULTS, **named}))
+    status, _, err = heartseg("kaggle", "push", "ventricles", "--dry-run")
+    said = "warning: kernel-metadata.json: its id is of the kernel alice/heartseg-left-atrium; what is pushed is"
+    assert status == 0 and f"{said} OWNER/heartseg-ventricles" in err
+    assert len(stub.pushed) == 1
 
 
 def test_script_writes_what_a_plain_push_needs(heartseg, tmp_path, monkeypatch):
@@ -122,6 +134,14 @@ def test_script_writes_what_a_plain_push_needs(heartseg, tmp_path, monkeypatch):
     text = (tmp_path / "kernel.py").read_text()
     assert status == 0 and out.startswith(f"script: kernel.py ({len(text):,} bytes, commit ")
     assert '"overlays": [\n   "quick"\n  ]' in text
+
+
+def test_script_says_what_the_metadata_beside_it_lack(heartseg, tmp_path):
+    words = ["--out", tmp_path / "kernel.py", "--no-internet", "--data", "alice/heart"]
+    status, _, err = heartseg("kaggle", "script", "left_atrium", *words)
+    assert status == 0
+    for needed in ('"enable_internet": false', '"dataset_sources": ["alice/heart"]'):
+        assert f"warning: kernel-metadata.json: the script needs {needed}; write it there\n" in err
 
 
 @pytest.mark.parametrize("door", ["push", "script", "pull", "sync"])

@@ -40,7 +40,8 @@ class TestAgain:
     def first(self, stub, bring, repository, tmp_path):
         stub.serve(outputs(tmp_path / "run"))
         self.tip = bring().commit
-        told(tmp_path), told(tmp_path, "summary.md"), repository.asked()
+        told(tmp_path), told(tmp_path, "summary.md")
+        self.body = repository.asked()[-1][1]
 
     def test_a_request_that_could_not_be_opened_is_opened_later(self, bring, repository):
         assert not bring().changed
@@ -51,6 +52,25 @@ class TestAgain:
             json.dumps([{"number": 7, "state": "CLOSED", "headRefOid": self.tip, "isCrossRepository": False}])
         )
         assert not bring().changed
+        assert [words[:2] for words, _ in repository.asked()] == [["pr", "list"]]
+
+    def test_nor_is_it_opened_where_its_branch_was_removed_since(self, bring, repository):
+        """GitHub offers to; the branch that is made anew has another commit."""
+        repository.there.write_text(
+            json.dumps(
+                [
+                    {
+                        "number": 7,
+                        "state": "CLOSED",
+                        "headRefOid": "0" * 40,
+                        "isCrossRepository": False,
+                        "body": self.body,
+                    }
+                ]
+            )
+        )
+        repository.git("push", "origin", "--delete", BRANCH)
+        assert bring().changed
         assert [words[:2] for words, _ in repository.asked()] == [["pr", "list"]]
 
     def test_a_request_from_a_fork_is_another(self, bring, repository):

@@ -51,6 +51,7 @@ def test_what_is_in_it(bundle):
         "overlays": ["quick"],
         "settings": {"epochs": 3},
         "minutes": 660,
+        "resume": False,
     }
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert header["requirements"][: len(project["dependencies"])] == project["dependencies"]

@@ -231,6 +231,14 @@ def test_a_session_goes_on_with_an_attached_output(sessions, phantoms, tmp_path,
     assert (tmp_path / "working" / "run.lock").read_text() == "run.lock of 20"
 
 
+def test_where_it_was_to_go_on_it_never_begins_anew(sessions, phantoms, tmp_path, capsys):
+    mounted(phantoms, tmp_path)
+    earlier_output(tmp_path / "input" / "notebooks" / "alice" / "heartseg-ventricles", 20, "ventricles")
+    status, asked = sessions(resume=True)
+    assert status == 2 and "train" not in asked
+    assert "holds no output of left_atrium to go on with (manifest.json and checkpoint.pt); " in capsys.readouterr().err
+
+
 def test_without_weights_nothing_is_judged(sessions, phantoms, tmp_path, capsys):
     mounted(phantoms, tmp_path)
     status, asked = sessions(leaves=["checkpoint.pt"])

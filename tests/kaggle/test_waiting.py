@@ -4,9 +4,10 @@ import json
 
 import pytest
 from kaggle_runs import KERNEL
-from kaggle_stub import Fault
+from kaggle_stub import KEY, Fault, refusal
 
 from heartseg.kaggle import waiting
+from heartseg.kaggle.waiting import wait_for
 
 
 def test_it_waits_with_ever_longer_pauses_and_says_what_changes(get, stub, tmp_path, capsys):
@@ -51,6 +52,22 @@ def test_it_does_not_wait_for_ever(refused, stub):
         f"{KERNEL}: is not complete after 2 minutes; run again to wait on"
     )
     assert sum(pauses) == 120
+
+
+def test_what_questions_take_counts_too(service, stub):
+    """A clock that is 300 s on after each question: of ten minutes, one pause is left after the first."""
+    stub.statuses = ["RUNNING"]
+    pauses, times = [], iter(range(0, 10**6, 300))
+    line = refusal(wait_for, service, KERNEL, True, 10, pauses.append, clock=lambda: float(next(times)))
+    assert line == f"{KERNEL}: is not complete after 10 minutes; run again to wait on"
+    assert pauses == [5.0]
+
+
+def test_the_user_s_key_in_a_log_is_not_shown(refused, stub, capsys):
+    stub.statuses, stub.log = ["ERROR"], f"first {KEY}\nlast {KEY} {'x' * 3000}\n"
+    line = refused()
+    assert line.startswith(f"{KERNEL}: ended as ERROR; its log ends: last *** xxx") and len(line) < 500
+    assert KEY not in capsys.readouterr().err
 
 
 def test_it_waits_on_when_kaggle_does_not_answer(get, stub):
