@@ -1,6 +1,7 @@
 """What an engine does at an event, beyond MONAI's own handlers."""
 
 from heartseg.handlers.cases import CaseMetrics
+from heartseg.handlers.changes import described
 from heartseg.handlers.clipping import GradientClipping
 from heartseg.handlers.resume import ExactResume
 from heartseg.handlers.robustness import RobustnessMetrics
@@ -17,5 +18,6 @@ __all__ = [
     "ResumableEarlyStop",
     "RobustnessMetrics",
     "TensorBoardRun",
+    "described",
     "machine_line",
 ]

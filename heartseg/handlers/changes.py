@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from heartseg.errors import OtherRunError
@@ -85,12 +86,28 @@ def shown(old: Any, new: Any) -> str:
     if _are_cases(old) and _are_cases(new):
         gone, come = ([item for item in a if item not in set(b)] for a, b in ((old, new), (new, old)))
         return f"with {_short(gone)}, is with {_short(come)} now"
-    if isinstance(old, str) and isinstance(new, str) and "\n" in old:  # a network: the first layer that differs
+    if isinstance(old, str) and isinstance(new, str) and "\n" in old:  # a network or loss: the first part that differs
         lines = zip(old.splitlines(), new.splitlines(), strict=False)
-        old, new = next(
-            ((one.strip().rstrip("("), two.strip().rstrip("(")) for one, two in lines if one != two), (old, new)
-        )
+        pairs = ((one.strip().rstrip("("), two.strip().rstrip("(")) for one, two in lines if one != two)
+        old, new = next(pairs, (old, new))
+        if max(len(old), len(new)) > LONG:  # of its options the first that differs
+            at = os.path.commonprefix([old, new]).rfind(" ") + 1
+            old, new = (text[at:].split(", ")[0] for text in (old, new))
     return f"{_short(old)}, is {_short(new)} now"
+
+
+def described(module: torch.nn.Module) -> str:
+    """Class and options of a module and its parts, such as a loss, a line for each: text that can be compared."""
+    lines = []
+    for name, part in module.named_modules():
+        options = {
+            key: value
+            for key, value in vars(part).items()
+            if not key.startswith("_") and key != "training" and isinstance(value, bool | int | float | str | None)
+        }
+        listed = ", ".join(f"{key}={value}" for key, value in options.items())
+        lines.append(f"{name}: {type(part).__name__}({listed})".removeprefix(": "))
+    return "\n".join(lines)
 
 
 def plain(value: Any) -> Any:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import monai
 import pytest
 import torch
 
 from heartseg.errors import OtherRunError
-from heartseg.handlers.changes import LONG, changed, plain, redefined, say_changes, shown
+from heartseg.handlers.changes import LONG, changed, described, plain, redefined, say_changes, shown
 
 PATH = Path("run") / "checkpoint.pt"
 BEFORE = {
@@ -99,3 +100,11 @@ def test_a_schedule_that_is_defined_otherwise_is_told() -> None:
     before = {"optimizer": optimizers[0].state_dict(), "schedule": schedules[0].state_dict()}
     now = {"optimizer": optimizers[1], "schedule": schedules[1]}
     assert redefined(before, now, PATH) == [("schedule", "schedule power", 0.9, 3.0)]
+
+
+def test_a_loss_of_other_options_is_told() -> None:
+    old, new = (described(monai.losses.DiceCELoss(softmax=True, batch=batch)) for batch in (True, False))
+    assert described(monai.losses.DiceCELoss(softmax=True, batch=True)) == old
+    assert "dice: DiceLoss(" in old and "softmax=True" in old and "batch=True" in old
+    [(group, name, *values)] = changed({"free": {"loss": old}}, {"free": {"loss": new}}, PATH)
+    assert (group, name, shown(*values)) == ("free", "loss", "batch=True, is batch=False now")
