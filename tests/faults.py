@@ -27,6 +27,7 @@ def fork(call: Callable[[], Any], log: Path) -> int:
     """Begin a call in a child, whose output goes to the end of ``log``; its id. The child's status is the call's."""
     sys.stdout.flush()
     sys.stderr.flush()
+    not_its_own = set(multiprocessing.active_children())  # workers of a data loader that an earlier test left alive
     child = os.fork()
     if child:
         return child
@@ -53,7 +54,7 @@ def fork(call: Callable[[], Any], log: Path) -> int:
         sys.stdout.flush()
         sys.stderr.flush()
         # As at the end of any Python.
-        for worker in multiprocessing.active_children():
+        for worker in set(multiprocessing.active_children()) - not_its_own:
             worker.terminate()
             worker.join()
     finally:
