@@ -50,8 +50,7 @@ def make_kernel(
 
     Raises InputError for whatever is wrong with any of it.
     """
-    base = PACKAGE.parent / FILE
-    content = read_metadata(base) if base.is_file() else None
+    content = _of_the_checkout()
     if content is not None and (faults := lint(content)):
         raise _faulty(faults)
     metadata = compose_metadata(bundle.name, OWNER, content, data, gpu, internet, wheels, resume, public)
@@ -86,8 +85,7 @@ def warn(kernel: Kernel) -> None:
     """Say what may not be as it is meant, on standard error."""
     for line in doubts(kernel.metadata):
         say(f"warning: {line}")
-    base = PACKAGE.parent / FILE
-    named = read_metadata(base)["id"] if base.is_file() else kernel.metadata["id"]
+    named = (_of_the_checkout() or kernel.metadata)["id"]
     if not named.startswith(f"{OWNER}/") and named.partition("/")[2] != kernel.metadata["id"].partition("/")[2]:
         say(f"warning: {FILE}: its id is of the kernel {named}; what is pushed is {kernel.metadata['id']}")
     if (kernel.script.commit or "").endswith("-dirty"):
@@ -96,10 +94,9 @@ def warn(kernel: Kernel) -> None:
 
 def beside(kernel: Kernel) -> list[str]:
     """Fields that a plain push, by ``kernel-metadata.json`` as it is, would send otherwise than the script needs."""
-    base = PACKAGE.parent / FILE
-    content = read_metadata(base) if base.is_file() else {}
     needs = ("enable_internet", "dataset_sources", "kernel_sources", "code_file")
-    return [name for name in needs if content and content.get(name) != kernel.metadata[name]]
+    content = _of_the_checkout() or kernel.metadata
+    return [name for name in needs if content.get(name) != kernel.metadata[name]]
 
 
 def push(kernel: Kernel, service: Service) -> Pushed:
@@ -107,6 +104,12 @@ def push(kernel: Kernel, service: Service) -> Pushed:
     with tempfile.TemporaryDirectory(prefix="heartseg-") as folder:
         write_kernel(kernel, Path(folder))
         return service.push(folder)
+
+
+def _of_the_checkout() -> dict[str, Any] | None:
+    """The metadata that lie beside heartseg; None where it is installed, or there are none."""
+    base = PACKAGE.parent / FILE
+    return read_metadata(base) if base.is_file() else None
 
 
 def _faulty(faults: Sequence[str]) -> InputError:
