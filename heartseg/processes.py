@@ -52,6 +52,8 @@ def join() -> torch.device:
         dist.init_process_group("nccl" if cuda else "gloo", timeout=PATIENCE, device_id=device if cuda else None)
         sys.excepthook = hook
         atexit.register(_leave)
+        # The group is whole before anyone goes on: one that ended at once would reset a connection still being made.
+        dist.barrier()
         if not first():
             logging.disable(logging.INFO)  # what all have to say the first says
     return device

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import os
-import socket
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from faults import fork, wait
+from torch.distributed import TCPStore
 
 PAIR = 2
+STORES: list[TCPStore] = []  # for as long as the tests run: a child may end later than its test
 
 
 def begin(call: Callable[[int], Any], folder: Path) -> list[int]:
-    """Begin a call in each of two children, with its number; the children's ids. ``FOLDER/0.log`` is the first's."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    """Begin a call in each of two children, with its number; the children's ids. ``FOLDER/0.log`` is the first's.
+
+    They meet at a store of this process's own, as those of torchrun do: its port is taken before anyone asks for it, so
+    that no other test can take it, and it outlives both.
+    """
+    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    STORES.append(store)
 
     def child(number: int) -> Callable[[], None]:
         def run() -> None:
@@ -27,8 +31,9 @@ def begin(call: Callable[[int], Any], folder: Path) -> list[int]:
                 LOCAL_RANK=str(number),
                 WORLD_SIZE=str(PAIR),
                 MASTER_ADDR="127.0.0.1",
-                MASTER_PORT=str(port),
+                MASTER_PORT=str(store.port),
                 TORCHELASTIC_RUN_ID="test",
+                TORCHELASTIC_USE_AGENT_STORE="True",
             )
             call(number)
 

@@ -17,7 +17,7 @@ SCANS = FILES + IMAGES + LINKS
 PROOF = bool(os.environ.get("HEARTSEG_PROOF"))  # each of them through the whole commands, not only some
 WHOLE = ("gzip cut in its middle", "NaN", "link to itself", "labels 0 and 255")  # stand for the others
 SMALL = ["--overlay", "demo", "--set", "spacing=[8, 8, 8]", "--set", "roi_size=[32, 32, 32]"]
-LONGEST = 120  # seconds that any answer may take
+LONGEST = 1200  # seconds that any answer may take
 
 faults = pytest.mark.parametrize("fault", [*SCANS, *LABELS], ids=lambda fault: fault.name)
 

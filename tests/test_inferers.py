@@ -176,7 +176,7 @@ def test_images_of_a_batch_are_judged_each_by_itself(network):
         alone.append(inferer(image, network))
         visited += inferer.visited
     together = inferer(torch.cat([first, second]), network)
-    assert torch.equal(together, torch.cat(alone))
+    torch.testing.assert_close(together, torch.cat(alone), **CLOSE)  # a batch may be computed otherwise
     assert (inferer.visited, inferer.windows) == (visited, 250)
 
 

@@ -87,7 +87,7 @@ def test_one_that_waits_for_one_that_failed_ends_in_silence(tmp_path: Path) -> N
             raise SystemExit(2)
         processes.wait()
 
-    assert [wait(child, 60) for child in begin(work, tmp_path)] == [2, 1]
+    assert [wait(child, 600) for child in begin(work, tmp_path)] == [2, 1]
     assert "Traceback" not in (tmp_path / "1.log").read_text()
 
 

@@ -134,7 +134,8 @@ def test_after_a_crop_in_a_lazy_pipeline(lazy):
     for patch, crop in zip(found, plain, strict=True):
         assert patch["image"].shape == (1, 8, 9, 10) and not patch["image"].pending_operations
         torch.testing.assert_close(patch["image"].affine, crop["image"].affine)
-        assert torch.equal(patch["label"], crop["label"])
+        # Crop and flip at once, where lazy, may be interpolated: rounding of 0 and 1.
+        torch.testing.assert_close(patch["label"].as_tensor(), crop["label"].as_tensor(), rtol=0, atol=1e-5)
         change = (patch["image"] - crop["image"]).as_tensor()
         assert change.std() == pytest.approx(0.1 * 0.98, rel=0.1)  # of an even spread from 0 to 1
     assert not torch.equal(found[0]["image"] - plain[0]["image"], found[1]["image"] - plain[1]["image"])

@@ -92,7 +92,7 @@ def network_def(bundle: Path) -> torch.nn.Module:
 
 @each_bundle
 def test_the_network_can_be_exported(bundle, tmp_path, monkeypatch):
-    """As the Zoo exports: TorchScript by scripting; the answers of what is loaded again are equal."""
+    """As the Zoo exports: TorchScript by scripting; the answers of what is loaded again are equal but for rounding."""
     network = network_def(bundle)
     torch.save(network.state_dict(), tmp_path / "model.pt")
     monkeypatch.chdir(bundle)
@@ -108,7 +108,8 @@ def test_the_network_can_be_exported(bundle, tmp_path, monkeypatch):
     size = _get_fake_spatial_shape(form["spatial_shape"], p=1, n=1, any=1)
     image = torch.randn(1, form["num_channels"], *size, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
-        assert torch.equal(exported(image), network(image))
+        # What was scripted may run fused, so in another order.
+        torch.testing.assert_close(exported(image), network(image), rtol=1e-4, atol=1e-5)
 
 
 @each_bundle

@@ -35,6 +35,12 @@ def segmented(segmenter: Segmenter, image: Any) -> Any:
     return nib.Nifti1Image(mask.numpy()[0].astype(np.uint8), image.affine)
 
 
+def same(one: Any, other: Any) -> bool:
+    """Equal masks, but for a voxel in 10,000: another layout of the same numbers moves a logit's last digits."""
+    a, b = np.asarray(one.dataobj), np.asarray(other.dataobj)
+    return a.shape == b.shape and bool(np.mean(a != b) < 1e-4)
+
+
 def dice(one: Any, other: Any) -> dict[str, float]:
     """Of each class."""
     a, b = np.asarray(one.dataobj), np.asarray(other.dataobj)
@@ -70,7 +76,7 @@ def test_a_frame_in_any_order_gives_one_mask(codes: str, small: Segmenter, frame
     turned = stored(frame, codes)
     assert "".join(nib.aff2axcodes(turned.affine)) == codes
     mask = segmented(small, turned)
-    assert np.array_equal(np.asarray(mask.dataobj), np.asarray(stored(expected, codes).dataobj))
+    assert same(mask, stored(expected, codes))
 
 
 @pytest.mark.parametrize("codes", ["RAS", "SRA"])
@@ -97,7 +103,7 @@ def test_the_axis_through_the_slices_may_be_named(small: Segmenter, frame: Any, 
     turned = nib.Nifti1Image(np.asarray(frame.dataobj).transpose(2, 0, 1), np.diag([4.0, 4.0, 4.0, 1.0]))
     last = segmented(small, image)
     first = segmented(Segmenter("ventricles", [], {**LEARNED, "slice_axis": 0}, learned_cines / "model.pt"), turned)
-    assert np.array_equal(np.asarray(first.dataobj), np.asarray(last.dataobj).transpose(2, 0, 1))
+    assert same(first, nib.Nifti1Image(np.asarray(last.dataobj).transpose(2, 0, 1), first.affine))
 
 
 def test_a_real_frame_is_found_in_any_order(real_data: Path) -> None:
@@ -111,4 +117,4 @@ def test_a_real_frame_is_found_in_any_order(real_data: Path) -> None:
     assert min(dice(mask, nib.load(label)).values()) > 0.8
     for codes in ("LPS", "SAR"):
         other = segmented(segmenter, stored(image, codes))
-        assert np.array_equal(np.asarray(other.dataobj), np.asarray(stored(mask, codes).dataobj))
+        assert same(other, stored(mask, codes))

@@ -168,11 +168,11 @@ def test_a_killed_process_holds_nothing_even_while_its_workers_live(tmp_path: Pa
         new_run(run, cases("a"), cases("b"))
         child = os.fork()
         if not child:
-            time.sleep(60)
+            time.sleep(600)
             os._exit(0)
         worker.with_suffix(".new").write_text(str(child))
         worker.with_suffix(".new").rename(worker)
-        time.sleep(60)
+        time.sleep(600)
 
     trainer = fork(train, tmp_path / "log")
     while not worker.exists():

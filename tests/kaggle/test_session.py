@@ -131,7 +131,7 @@ def test_a_session_trains_judges_and_says_what_came_out(sessions, phantoms, tmp_
     given = {"anatomy": "ASR", "epochs": 9, "overlap": 0.25, "device": "cpu"}
     minutes = values.pop("max_minutes")
     assert values == {"output_dir": str(working), "dataset_dir": str(data), **given}
-    assert 89 < minutes <= 90  # ten have passed
+    assert 80 < minutes <= 90  # ten have passed, and what a slow machine takes
     run_id, files, values = asked["run"]
     assert run_id == "evaluating" and files[:2] == ["configs/inference.yaml", "configs/evaluate.yaml"]
     assert values["split"] == "val" and values["weights"] == str(working / "model.pt")

@@ -34,7 +34,7 @@ def lint(tool, *words, **given):
     """Run a linter that is installed beside this Python."""
     found = shutil.which(tool, path=str(Path(sys.executable).parent)) or shutil.which(tool)
     assert found, f"{tool} is missing: install the extra dev"
-    done = subprocess.run([found, *map(str, words)], capture_output=True, text=True, timeout=120, **given)
+    done = subprocess.run([found, *map(str, words)], capture_output=True, text=True, timeout=1200, **given)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

@@ -40,7 +40,7 @@ def test_history_has_every_epoch_and_no_stale_validation(tmp_path, first):
         expected = losses.epochs[row["epoch"]]
         assert len(expected) == 6
         assert row["train_loss"] == pytest.approx(sum(expected) / 6)
-        assert 0 < row["minutes"] < 1
+        assert 0 < row["minutes"] < 10
     assert [row["val_dice"] is None for row in history] == [True, False, True]
     assert [row["val_loss"] is None for row in history] == [True, False, True]
     metrics = summary.evaluator.state.metrics
