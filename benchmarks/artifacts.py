@@ -27,7 +27,7 @@ from rich.table import Table
 
 from heartseg.artifacts import ARTIFACTS, LEVELS, at_severity, strengths
 from heartseg.data.nifti import read_nifti
-from heartseg.data.phantom_atrium import atrium_phantom
+from heartseg.phantoms.atrium import atrium_phantom
 from heartseg.report.figures import save
 
 try:

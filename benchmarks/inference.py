@@ -21,8 +21,8 @@ from monai.inferers import SlidingWindowInferer
 from rich.console import Console
 from rich.table import Table
 
-from heartseg.apply import Segmenter
-from heartseg.handlers.summary import machine_line
+from heartseg.inference.segmenter import Segmenter
+from heartseg.machine import machine_line
 
 
 def main() -> None:

@@ -12,8 +12,8 @@ import time
 
 import torch
 
-from heartseg.bundle import compose, config_files, find_bundle
-from heartseg.handlers.summary import machine_line
+from heartseg.config.bundle import compose, config_files, find_bundle
+from heartseg.machine import machine_line
 
 
 def main() -> None:

@@ -29,7 +29,7 @@ from rich.console import Console
 from rich.table import Table
 
 from heartseg.errors import readable_errors
-from heartseg.handlers.summary import machine_line
+from heartseg.machine import machine_line
 from heartseg.metrics import surface_metrics
 
 SHAPE, SPACING = (320, 320, 130), (1.25, 1.25, 1.37)

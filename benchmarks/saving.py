@@ -15,8 +15,8 @@ import torch
 from ignite.engine import Engine, Events
 from monai.utils import set_determinism
 
-from heartseg.bundle import compose, config_files, find_bundle, inside
-from heartseg.handlers.summary import machine_line
+from heartseg.config.bundle import compose, config_files, find_bundle, inside
+from heartseg.machine import machine_line
 
 
 def main() -> None:

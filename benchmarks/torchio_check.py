@@ -21,7 +21,7 @@ import torchio
 from monai.data import MetaTensor
 
 from heartseg.artifacts import CLEAN, Condition
-from heartseg.bundle import compose, config_files, find_bundle, inside, readable
+from heartseg.config.bundle import compose, config_files, find_bundle, inside, readable
 from heartseg.data.stacks import stack_axis
 
 

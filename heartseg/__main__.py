@@ -1,6 +1,6 @@
 """``python -m heartseg``: the command line."""
 
-from heartseg.cli import main
+from heartseg.cli.app import main
 
 if __name__ == "__main__":
     main()

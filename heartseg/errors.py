@@ -6,7 +6,8 @@ import errno
 import logging
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from difflib import get_close_matches
 from types import TracebackType
 from typing import Any
 
@@ -69,8 +70,20 @@ def causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def flat(error: BaseException) -> str:
-    """The text of an error on one line."""
+    """Return the text of an error on one line."""
     return " ".join(str(error).split()) or type(error).__name__
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's text, or its type where there is no text."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def nearest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:
+    """Return a hint for a name that does not exist: ``did you mean NAME?``, or all names where none is near."""
+    known = list(known)
+    near = get_close_matches(name, known, n=1, cutoff=cutoff)
+    return f"did you mean {near[0]}?" if near else f"there are: {', '.join(known) or 'none'}"
 
 
 def readable_errors() -> None:

@@ -38,7 +38,7 @@ def same_process(monkeypatch):
 @pytest.fixture(scope="session")
 def phantoms(tmp_path_factory) -> Path:
     """Six labelled small phantoms and one without label, in Decathlon layout; read only."""
-    from heartseg.data.phantom import write_phantoms
+    from heartseg.phantoms.writing import write_phantoms
 
     return write_phantoms(tmp_path_factory.mktemp("phantoms") / "data", cases=6, seed=1, size="small")
 
@@ -70,7 +70,7 @@ def seeded_weights(seeded) -> Path:
 @pytest.fixture
 def heartseg(monkeypatch, capsys):
     """Call the command line in this process: ``heartseg("check", folder)`` gives (status, stdout, stderr)."""
-    from heartseg.cli import main
+    from heartseg.cli.app import main
 
     def call(*words: object) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["heartseg", *map(str, words)])

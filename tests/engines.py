@@ -17,7 +17,7 @@ from monai.losses import DiceLoss
 from monai.networks.nets import UNet
 from monai.transforms import AsDiscreted, Compose, CopyItemsd
 
-from heartseg.report.summary import RunSummary
+from heartseg.handlers.run_summary import RunSummary
 
 CASES = [{"image": torch.full((1, 8, 8, 8), float(case)), "label": torch.ones(1, 8, 8, 8) * case} for case in (0, 1)]
 

@@ -65,7 +65,7 @@ def start(arguments: Sequence[object], log: Path, before: Callable[[], None] | N
     """Begin ``heartseg ARGUMENTS`` in a child, after a call that prepares it; its id."""
 
     def command() -> None:
-        from heartseg.cli import main
+        from heartseg.cli.app import main
 
         if before is not None:
             before()

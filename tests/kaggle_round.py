@@ -9,7 +9,7 @@ from pathlib import Path
 from kaggle_stub import Stub
 from proof import RECIPES
 
-from heartseg.data.phantom import write_phantoms
+from heartseg.phantoms.writing import write_phantoms
 
 KERNEL = "alice/heartseg-left-atrium"
 

@@ -49,7 +49,7 @@ def warm_up() -> None:
     import monai.bundle
     import torch.utils.tensorboard
 
-    import heartseg.cli
+    import heartseg.cli.app
     import heartseg.handlers
     import heartseg.report  # noqa: F401
 
@@ -86,7 +86,7 @@ def survive(words: list[object], run: Path, log: Path, seconds: float, chance: r
 
 def prove(bundle: str, runs: int, folder: Path, chance: random.Random) -> int:
     """Train once without and several times with kills, and say of each whether it ended the same; how many did not."""
-    from heartseg.data.phantom import write_phantoms
+    from heartseg.phantoms.writing import write_phantoms
 
     data = write_phantoms(folder / "data", kind=RECIPES[bundle][0], cases=4, seed=1, size="small")
     began = time.monotonic()

@@ -17,13 +17,17 @@ PACKAGE = ROOT / "heartseg"
 # of a row above, and no two rooms may need each other. A new room is written into its row.
 LAYERS = [
     ["__main__"],
-    ["cli"],  # cli.py and cli_*.py: the doors
+    ["cli"],
     ["kaggle"],
-    ["heartseg", "demo", "segmenting", "apply", "bundle", "places", "settings"],  # what `import heartseg` offers
-    ["report"],
+    ["heartseg", "inference"],  # what `import heartseg` offers
+    ["config"],
     ["handlers"],
-    ["metrics", "artifacts", "networks", "losses", "data", "inferers", "orientation"],
-    ["errors", "processes"],
+    ["report"],
+    ["results"],
+    ["training"],
+    ["phantoms"],
+    ["metrics", "artifacts", "networks", "losses", "data"],
+    ["errors", "distributed", "machine"],
 ]
 ROW = {room: row for row, rooms in enumerate(LAYERS) for room in rooms}
 

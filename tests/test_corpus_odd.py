@@ -6,7 +6,7 @@ import pytest
 from corpus import AFFINE, dataset, image, label, save
 
 from heartseg import segment
-from heartseg.data.checks import check_dataset
+from heartseg.data.dataset_checks import check_dataset
 
 SETTINGS = {
     "left_atrium": {"anatomy": "header", "spacing": [4, 4, 4], "roi_size": [32, 32, 32], "smallest_ml": 0},

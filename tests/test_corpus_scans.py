@@ -10,7 +10,7 @@ import pytest
 from answers import refused, tree
 from corpus import FILES, IMAGES, LABELS, LINKS, Broken, dataset, image, save
 
-from heartseg.bundle import compose, config_files, find_bundle, inside, readable
+from heartseg.config.bundle import compose, config_files, find_bundle, inside, readable
 from heartseg.errors import InputError
 
 SCANS = FILES + IMAGES + LINKS

@@ -10,7 +10,7 @@ import pytest
 from answers import refused, tree
 from corpus import FILES, IMAGES, LABELS, LINKS, dataset, image, label, save
 
-from heartseg.bundle import bundle_names, compose, config_files, find_bundle, settings_of_run
+from heartseg.config.bundle import bundle_names, compose, config_files, find_bundle, settings_of_run
 from heartseg.errors import InputError
 
 PAIR = {"image": "./imagesTr/case_0.nii.gz", "label": "./labelsTr/case_0.nii.gz"}

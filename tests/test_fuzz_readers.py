@@ -9,20 +9,19 @@ from fuzz import JSON, TEXT, few, objects
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from heartseg.cli.segmentation import _records
+from heartseg.config.config_errors import read_yaml
 from heartseg.data.acdc import read_info
 from heartseg.data.cases import find_cases, select_cases
-from heartseg.data.checks import check_dataset
+from heartseg.data.dataset_checks import check_dataset
 from heartseg.data.files import read_cases_of
 from heartseg.data.layout import declared_labels, read_properties, scan
 from heartseg.errors import InputError
-from heartseg.handlers.cases import RESULTS
 from heartseg.metrics.patients import check_ventricles
 from heartseg.networks.weights import licence_of, read_notes
-from heartseg.places import read_yaml
-from heartseg.report.comparison import compare_evaluations, print_comparison, write_comparison
-from heartseg.report.evaluations import read_evaluation
-from heartseg.report.patients import tell_patients
-from heartseg.segmenting import _records
+from heartseg.results.comparison import compare_evaluations, print_comparison, write_comparison
+from heartseg.results.evaluation_files import RESULTS, read_evaluation
+from heartseg.results.patient_tables import tell_patients
 
 BYTES = st.binary(max_size=60) | st.text(max_size=60).map(lambda text: text.encode("utf-8", "replace"))
 DEEP = b"[" * 100_000

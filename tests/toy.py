@@ -18,9 +18,10 @@ from monai.handlers import LrScheduleHandler, ValidationHandler, stopping_fn_fro
 from monai.transforms import Compose, RandGaussianNoised
 from torch.optim import lr_scheduler as schedules
 
-from heartseg.data.seeded import EpochSampler, SeededCacheDataset, seed_everything
-from heartseg.handlers import ExactResume, FinalValidation, ResumableEarlyStop
-from heartseg.handlers.checkpoints import load_checkpoint
+from heartseg.handlers import FinalValidation, ResumableEarlyStop
+from heartseg.training import ExactResume
+from heartseg.training.checkpoints import load_checkpoint
+from heartseg.training.seeding import EpochSampler, SeededCacheDataset, seed_everything
 
 CASES = [{"image": torch.linspace(-1, 1, 4) * case, "label": torch.tensor([case % 3.0])} for case in range(8)]
 KINDS = ["chained", "sequential", "by epoch"]  # of schedule

@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
 from torch.utils.data import IterableDataset, get_worker_info
 
 from heartseg.artifacts.severity import ARTIFACTS, LEVELS, at_severity, strengths
 from heartseg.artifacts.transform import RandArtifact
+from heartseg.data.files import plain
 from heartseg.errors import InputError
 
 Settings = Mapping[str, Mapping[str, Any]]
@@ -139,15 +139,6 @@ def condition_seed(seed: int, case: str, artifact: str) -> int:
     """A seed for one artifact in one case, the same on every machine."""
     digest = hashlib.sha256(f"{seed}\n{case}\n{artifact}".encode()).digest()
     return int.from_bytes(digest[:4], "big")
-
-
-def plain(value: Any) -> Any:
-    """A setting as JSON holds it: sequences and arrays as lists, NumPy's numbers as Python's."""
-    if isinstance(value, np.ndarray | np.generic | torch.Tensor):
-        return value.tolist()
-    if isinstance(value, Mapping):
-        return {key: plain(item) for key, item in value.items()}
-    return [plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _check_finite(image: torch.Tensor, case: str, condition: Condition) -> None:

@@ -18,8 +18,8 @@ from monai.transforms import InvertibleTransform, MapTransform, RandomizableTran
 from monai.transforms.spatial.array import Orientation
 from scipy.spatial.transform import Rotation
 
-from heartseg.data.checks import CaseCheck
-from heartseg.data.scan import read_scan, to_tensor
+from heartseg.data.dataset_checks import CaseCheck
+from heartseg.data.scans import read_scan, to_tensor
 from heartseg.errors import InputError
 from heartseg.networks.pose import (
     POSES,

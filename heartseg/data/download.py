@@ -28,8 +28,8 @@ from rich.progress import (
 )
 
 import heartseg
+from heartseg.data.archives import unpack
 from heartseg.data.cases import find_cases
-from heartseg.data.unpack import unpack
 from heartseg.errors import InputError, flat
 
 DATASETS = {"task02": "Task02_Heart"}

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+import torch
 
 import heartseg
 from heartseg.errors import InputError
@@ -46,6 +50,23 @@ def write_json(path: str | os.PathLike[str], content: Any) -> None:
         temporary.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 
+def plain(value: Any, finite: bool = False) -> Any:
+    """Return a value as JSON and checkpoints hold it: numbers, text, None, lists and mappings.
+
+    Arrays and tensors become lists, and other objects their text. With ``finite``, numbers that are not finite, which
+    JSON does not know, become None.
+    """
+    if isinstance(value, np.ndarray | np.generic | torch.Tensor):
+        value = value.tolist()
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, float):
+        return value if not finite or math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): plain(item, finite) for key, item in value.items()}
+    return [plain(item, finite) for item in value] if isinstance(value, Sequence) else str(value)
+
+
 def sha256(path: str | os.PathLike[str]) -> str:
     """Hex digest of a file, read in pieces."""
     with open(path, "rb") as file:
@@ -76,7 +97,6 @@ def provenance(weights: str | os.PathLike[str] | None = None) -> dict[str, Any]:
     Beside the hash stands the name of their licence, where one is noted (`heartseg.networks.weights.licence_of`).
     """
     import monai
-    import torch
 
     source: dict[str, str] | None = None
     if weights is not None and Path(weights).is_file():

@@ -1,23 +1,27 @@
 """What an engine does at an event, beyond MONAI's own handlers."""
 
-from heartseg.handlers.cases import CaseMetrics
-from heartseg.handlers.changes import described
-from heartseg.handlers.clipping import GradientClipping
-from heartseg.handlers.resume import ExactResume
+from heartseg.handlers.case_pictures import CasePictures
+from heartseg.handlers.clinical_report import ClinicalReport
+from heartseg.handlers.early_stop import ResumableEarlyStop
+from heartseg.handlers.evaluation import CaseMetrics
+from heartseg.handlers.final_validation import FinalValidation
+from heartseg.handlers.gradient_clipping import GradientClipping
 from heartseg.handlers.robustness import RobustnessMetrics
-from heartseg.handlers.stopping import ResumableEarlyStop
-from heartseg.handlers.summary import machine_line
-from heartseg.handlers.tensorboard import TensorBoardRun
-from heartseg.handlers.validation import FinalValidation
+from heartseg.handlers.robustness_pictures import RobustnessPictures
+from heartseg.handlers.run_summary import RunSummary
+from heartseg.handlers.tensorboard_overlay import TensorBoardOverlay
+from heartseg.handlers.tensorboard_run import TensorBoardRun
 
 __all__ = [
     "CaseMetrics",
-    "ExactResume",
+    "CasePictures",
+    "ClinicalReport",
     "FinalValidation",
     "GradientClipping",
     "ResumableEarlyStop",
     "RobustnessMetrics",
+    "RobustnessPictures",
+    "RunSummary",
+    "TensorBoardOverlay",
     "TensorBoardRun",
-    "described",
-    "machine_line",
 ]

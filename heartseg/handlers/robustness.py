@@ -7,16 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ignite.engine import Engine
-from rich.console import Console
-from rich.table import Table
 
-from heartseg import processes
+from heartseg import distributed
 from heartseg.artifacts import CLEAN, Condition
-from heartseg.artifacts.conditions import plain
-from heartseg.handlers.cases import CaseMetrics, summary
-from heartseg.handlers.tables import nominal_note
-
-HEADLINE = "moderate"  # the severity whose numbers stand for an artifact
+from heartseg.data.files import plain
+from heartseg.handlers.evaluation import CaseMetrics, summary
+from heartseg.results.tables import headline, print_robustness
 
 
 class RobustnessMetrics(CaseMetrics):
@@ -63,7 +59,7 @@ class RobustnessMetrics(CaseMetrics):
 
     def gather(self) -> None:
         """Bring together the cases that several processes judged."""
-        self.under = {condition: processes.gather(cases) for condition, cases in self.under.items()}
+        self.under = {condition: distributed.gather(cases) for condition, cases in self.under.items()}
 
     def results(self) -> dict[str, Any]:
         """``clean`` and each artifact."""
@@ -94,53 +90,9 @@ class RobustnessMetrics(CaseMetrics):
         print_robustness(results)
 
 
-def headline(severities: Mapping[str, Any]) -> str:
-    """The severity whose numbers stand for an artifact: moderate, else the only one that was asked for."""
-    return HEADLINE if HEADLINE in severities else next(iter(severities))
-
-
 def drop_percent(clean: float | None, dice: float | None) -> float | None:
     """By how much of itself, in percent, Dice falls from clean; negative where it rises.
 
     None where there is nothing to fall: clean is 0, or there is none.
     """
     return None if not clean or dice is None else 100 * (clean - dice) / clean
-
-
-def cases_in_words(over: Mapping[str, Any], what: str = "case") -> str:
-    """The cases (or patients) that means stand for, in words, from ``averaged_over``: ``4 unseen cases``."""
-    words = {True: "seen ", False: "unseen ", None: ""}
-    unknown = " (seen or not: unknown)" if over["seen"] is None else ""
-    number = over[f"{what}s"]
-    return f"{number} {words[over['seen']]}{what}{'s' if number != 1 else ''}{unknown}"
-
-
-def print_robustness(results: Mapping[str, Any]) -> None:
-    """The table of an evaluation of robustness, for the terminal."""
-    clean = results["clean"]
-    artifacts = {name: part for name, part in results.items() if "severities" in part}
-    levels = list(next(iter(artifacts.values()))["severities"])
-    over = clean["averaged_over"]
-    table = Table(title=f"Mean of {cases_in_words(over)} (distances in mm)", caption=nominal_note(over))
-    table.add_column("artifact", no_wrap=True)
-    for column in (*(f"Dice {level}" for level in levels), "drop %", "HD95", "missing"):
-        table.add_column(column, justify="right")
-    table.add_row("clean", *[_number(clean["dice"], 4)] * len(levels), "", _number(clean["hd95"], 2), _count(clean))
-    table.add_section()
-    for name, part in artifacts.items():
-        dice = [_number(part["severities"][level]["dice"], 4) for level in levels]
-        table.add_row(name, *dice, _number(part["drop_percent"], 1), _number(part["hd95"], 2), _count(part))
-    console = Console()
-    console.print(table)
-    if len(levels) > 1:
-        console.print(
-            f"drop (of Dice, relative to clean), HD95 and missing distances: {headline(dict.fromkeys(levels))}"
-        )
-
-
-def _number(value: float | None, digits: int) -> str:
-    return "-" if value is None else f"{value:.{digits}f}"
-
-
-def _count(part: Mapping[str, Any]) -> str:
-    return str(part["missing"] or "")

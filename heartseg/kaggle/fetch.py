@@ -8,8 +8,8 @@ from pathlib import Path
 
 from rich.console import Console
 
+from heartseg.data.archives import unpack
 from heartseg.data.download import DATASETS, already_there, disk_errors, transfer_bar
-from heartseg.data.unpack import unpack
 from heartseg.errors import InputError
 from heartseg.kaggle.service import Service
 
@@ -19,7 +19,7 @@ CANDIDATES = 8  # data sets that the line of an error names
 def fetch(name: str, out: str | os.PathLike[str], dataset: str | None = None, service: Service | None = None) -> Path:
     """Download a copy of a public data set from Kaggle and unpack it into a folder of its own under ``out``.
 
-    There is no published checksum of a copy: the archive is judged as `heartseg.data.unpack` does, no more.
+    There is no published checksum of a copy: the archive is judged as `heartseg.data.archives` does, no more.
 
     Args:
         name: as of `heartseg.data.download.fetch`.

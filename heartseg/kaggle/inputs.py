@@ -10,8 +10,8 @@ from pathlib import Path
 from heartseg.data.acdc import patient_folders
 from heartseg.data.cases import find_cases
 from heartseg.errors import InputError
-from heartseg.handlers.resume import CHECKPOINT
 from heartseg.kaggle.manifest import MANIFEST, read_manifest, verify, wanted
+from heartseg.training.exact_resume import CHECKPOINT
 
 # As seen from input/: SLUG, datasets/OWNER/SLUG or notebooks/OWNER/SLUG, and folders of the data set's own.
 DEPTH = 8

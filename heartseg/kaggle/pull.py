@@ -96,7 +96,7 @@ def print_scores(folder: Path, manifest: Mapping[str, Any]) -> None:
     """Print the table of a run's scores, and a line on the run: commit, epochs, and how to go on if it must."""
     from rich.errors import MarkupError
 
-    from heartseg.handlers.tables import print_table
+    from heartseg.results.tables import print_table
 
     file = folder / RESULTS
     if RESULTS in wanted(manifest):

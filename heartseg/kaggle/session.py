@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from monai.bundle import ConfigParser
 
-from heartseg.bundle import (
+from heartseg.config.bundle import (
     command_line,
     compose,
     config_files,
@@ -28,14 +28,14 @@ from heartseg.bundle import (
     settings_of_run,
     write_config,
 )
+from heartseg.config.config_errors import read_yaml
 from heartseg.data.download import fetch
 from heartseg.data.files import PARTIAL
 from heartseg.errors import InputError, input_error
-from heartseg.handlers.cases import RESULTS
-from heartseg.handlers.resume import BEFORE, BEST, CHECKPOINT, PENDING
 from heartseg.kaggle.inputs import JUDGED, find_data, find_file, take_earlier_run
 from heartseg.kaggle.manifest import MANIFEST, write_manifest
-from heartseg.places import read_yaml
+from heartseg.results.evaluation_files import RESULTS
+from heartseg.training.exact_resume import BEFORE, BEST, CHECKPOINT, PENDING
 
 PROCESSES_VARIABLE = "HEARTSEG_KAGGLE_PROCESSES"  # how many train together, whatever GPUs there are
 TOGETHER = "multi_gpu"  # the overlay for several processes

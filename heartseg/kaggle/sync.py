@@ -18,8 +18,8 @@ from heartseg.kaggle.manifest import MANIFEST, MAX_BYTES, read_manifest
 from heartseg.kaggle.origin import TRAILER, Heads, Origin
 from heartseg.kaggle.pull import pull
 from heartseg.kaggle.request import address, of_run, open_request
+from heartseg.kaggle.score_summary import CURVES, Run, markdown, number, title, write_outputs
 from heartseg.kaggle.service import Service, owner_and_name
-from heartseg.kaggle.summary import CURVES, Run, markdown, number, title, write_outputs
 from heartseg.kaggle.waiting import COMPLETE, GOING, NotYetError
 
 SMALL = (  # what enters the repository, and belongs to the sync there

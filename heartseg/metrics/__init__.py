@@ -1,6 +1,6 @@
 """What a mask is worth: overlap, surface distances in mm, volumes and the clinical numbers made of them."""
 
-from heartseg.metrics.cases import case_metrics, mean_metrics
+from heartseg.metrics.case_metrics import case_metrics, mean_metrics
 from heartseg.metrics.clinical import (
     ejection_fraction,
     myocardial_mass_g,
@@ -8,7 +8,7 @@ from heartseg.metrics.clinical import (
     ventricle_function,
     volume_ml,
 )
-from heartseg.metrics.surface import surface_metrics
+from heartseg.metrics.surface_distances import surface_metrics
 
 __all__ = [
     "case_metrics",

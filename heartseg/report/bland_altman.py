@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from heartseg.report.figures import BLUE, VERMILION
-from heartseg.report.patients import name_of
+from heartseg.results.patient_tables import name_of
 
 PANELS = ("lv_ef_percent", "rv_ef_percent", "lv_edv_ml", "lv_mass_g")
 UNSEEN: dict[str, Any] = {"color": BLUE, "marker": "o", "linestyle": "none", "markersize": 5.5}
@@ -25,7 +25,7 @@ def draw_bland_altman(report: Mapping[str, Any]) -> Figure:
     The lines stand for the patients that the report's means stand for: the unseen ones, where there are any.
 
     Args:
-        report: content of the ``clinical.json`` of `heartseg.report.ClinicalReport`.
+        report: content of the ``clinical.json`` of `heartseg.handlers.ClinicalReport`.
     """
     figure = Figure(figsize=(11, 8.5), layout="constrained")
     for axes, measure in zip(figure.subplots(2, 2).flat, PANELS, strict=True):

@@ -14,8 +14,8 @@ from monai.transforms import Orientation
 
 from heartseg.artifacts import ARTIFACTS, LEVELS, at_severity, strengths
 from heartseg.artifacts.severity import find_artifact
-from heartseg.data.phantom import atrium_phantom
-from heartseg.data.scan import LoadScand
+from heartseg.data.scans import LoadScand
+from heartseg.phantoms.writing import atrium_phantom
 from heartseg.report.figures import save
 
 WIDTH = 2.3  # inches of a picture

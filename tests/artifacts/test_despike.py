@@ -15,8 +15,8 @@ from scipy import ndimage
 
 from heartseg.artifacts import Despiked, despike, spike
 from heartseg.artifacts.despike import CORE, LEAST, REACH
-from heartseg.data.phantom_cine import GROUPS, cine_phantom, draw_patient
 from heartseg.errors import InputError
+from heartseg.phantoms.cine import GROUPS, cine_phantom, draw_patient
 
 SPIKES = [[15, -9], [-21, 6], [3, 14]]  # beyond 6 periods, off both axes, further apart than a point's surroundings
 

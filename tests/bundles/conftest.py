@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from heartseg.bundle import compose, config_files, find_bundle, inside
-from heartseg.data.phantom import write_phantoms
+from heartseg.config.bundle import compose, config_files, find_bundle, inside
+from heartseg.phantoms.writing import write_phantoms
 
 BUNDLE = Path(__file__).resolve().parents[2] / "bundles" / "left_atrium"
 

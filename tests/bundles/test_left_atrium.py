@@ -14,7 +14,7 @@ from monai.data import MetaTensor
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import heartseg as package
-from heartseg.bundle import inside
+from heartseg.config.bundle import inside
 from heartseg.data.files import sha256
 
 BUNDLE = Path(__file__).resolve().parents[2] / "bundles" / "left_atrium"

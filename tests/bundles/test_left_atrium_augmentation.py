@@ -8,8 +8,8 @@ import pytest
 import torch
 from monai.utils import set_determinism
 
-from heartseg.bundle import compose, config_files, find_bundle, inside
-from heartseg.data.phantom import write_phantoms
+from heartseg.config.bundle import compose, config_files, find_bundle, inside
+from heartseg.phantoms.writing import write_phantoms
 
 
 @pytest.fixture(scope="module")

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
 
-from heartseg.apply import Segmenter
 from heartseg.data.anatomy import turn
-from heartseg.data.scan import mask_image
+from heartseg.data.scans import mask_image
+from heartseg.inference.segmenter import Segmenter
 from heartseg.networks.pose import axcodes_pose
 
 WEIGHTS = Path(__file__).resolve().parents[2] / "bundles" / "left_atrium" / "models" / "model.pt"

@@ -13,8 +13,8 @@ from pairs import command as pair_command
 from pairs import together
 from proof import command, warm_up
 
-from heartseg import processes
-from heartseg.data.phantom import write_phantoms
+from heartseg import distributed
+from heartseg.phantoms.writing import write_phantoms
 
 KINDS = {"left_atrium": "atrium", "ventricles": "cine"}
 
@@ -107,7 +107,7 @@ def test_two_train_in_step_and_go_on_exactly(bundle: str, data: Path, tmp_path: 
         ]
         groups = parser.get_parsed_content("optimizer").param_groups
         steps = len(parser.get_parsed_content("train::dataloader"))
-        told = {"weights": weights, "rate": groups[0]["lr"], "steps": steps, "size": processes.size()}
+        told = {"weights": weights, "rate": groups[0]["lr"], "steps": steps, "size": distributed.size()}
         (tmp_path / f"{number}.json").write_text(json.dumps(told))
 
     def words(out: Path, epochs: int) -> list[object]:

@@ -19,7 +19,7 @@ from answers import refused
 from faults import children_of, fork, group_of, outcome, start, wait, when
 from proof import command, warm_up
 
-from heartseg.bundle import find_bundle, inside
+from heartseg.config.bundle import find_bundle, inside
 
 EPOCHS = 4
 GOES_ON = "the same command goes on"

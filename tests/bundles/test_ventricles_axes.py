@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
 
-from heartseg.apply import Segmenter
-from heartseg.bundle import find_bundle
+from heartseg.config.bundle import find_bundle
+from heartseg.inference.segmenter import Segmenter
 
 BUNDLE = find_bundle("ventricles")
 WEIGHTS = BUNDLE / "models" / "model.pt"

@@ -11,7 +11,7 @@ from evaluations import results
 from monai.data import MetaTensor
 
 from heartseg.artifacts import slice_dropout
-from heartseg.bundle import compose, config_files, find_bundle, inside
+from heartseg.config.bundle import compose, config_files, find_bundle, inside
 
 CLASSES = ["right_ventricle", "myocardium", "left_ventricle"]
 

@@ -5,9 +5,9 @@ import pytest
 from heartseg.data import acdc
 from heartseg.data.acdc import Info, phase_of, read_info
 from heartseg.data.cases import find_cases, select_cases, split_cases
-from heartseg.data.checks import check_dataset
+from heartseg.data.dataset_checks import check_dataset
 from heartseg.data.layout import scan
-from heartseg.data.scan import list_scans
+from heartseg.data.scans import list_scans
 from heartseg.errors import InputError
 
 INFO = "ED: 1\nES: 12\nGroup: DCM\nHeight: 184.0\nNbFrame: 30\nWeight: 95.0\n"

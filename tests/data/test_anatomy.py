@@ -14,10 +14,10 @@ from nibabel.affines import voxel_sizes
 import heartseg.data.anatomy as anatomy_module
 from heartseg.data import AnatomicalAxesd, LoadScand
 from heartseg.data.anatomy import anatomical_affine, check_poses, judge_pose
-from heartseg.data.checks import CaseCheck
-from heartseg.data.phantom import atrium_phantom
+from heartseg.data.dataset_checks import CaseCheck
 from heartseg.errors import InputError
 from heartseg.networks.pose import axcodes_pose, pose_axcodes
+from heartseg.phantoms.writing import atrium_phantom
 
 # A header that calls the axes R, A, S, 2 x 3 x 4 mm, and one that is oblique and left-handed.
 PLAIN = torch.diag(torch.tensor([2.0, 3.0, 4.0, 1.0], dtype=torch.float64))

@@ -10,8 +10,8 @@ import pytest
 from answers import tree
 from archives import SOUND, special, tar_of
 
+from heartseg.data.archives import MAX_NAME, MAX_RATIO
 from heartseg.data.download import fetch
-from heartseg.data.unpack import MAX_NAME, MAX_RATIO
 from heartseg.errors import InputError
 
 ODD = "Task02_Heart/odd"

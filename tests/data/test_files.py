@@ -2,15 +2,18 @@
 
 import gzip
 import json
+import math
 import subprocess
+from pathlib import Path
 
 import monai
+import numpy as np
 import pytest
 import torch
 
 import heartseg
 from heartseg.data import files
-from heartseg.data.files import atomic, commit, provenance, read_cases_of, sha256, write_json
+from heartseg.data.files import atomic, commit, plain, provenance, read_cases_of, sha256, write_json
 from heartseg.errors import InputError
 
 ABC = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"  # FIPS 180-2, appendix B.1
@@ -173,3 +176,10 @@ def test_cases_that_nobody_wrote_down(tmp_path, content):
     if content is not None:
         (tmp_path / "model.json").write_bytes(content)
     assert read_cases_of(tmp_path / "model.pt") == {}
+
+
+def test_plain():
+    value = {"a": math.inf, 1: (True, 2, None), "device": torch.device("cpu"), "path": Path("a"), "array": np.arange(2)}
+    rest = {"1": [True, 2, None], "device": "cpu", "path": "a", "array": [0, 1]}
+    assert plain(value) == {"a": math.inf, **rest}
+    assert plain(value, finite=True) == {"a": None, **rest}

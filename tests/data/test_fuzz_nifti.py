@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from heartseg.data.nifti import LARGEST_VOXEL, MAX_VOXELS, SPACING_LIMITS
-from heartseg.data.scan import LoadScand
+from heartseg.data.scans import LoadScand
 from heartseg.errors import InputError
 
 SHAPE = (5, 4, 3)

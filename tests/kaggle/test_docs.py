@@ -26,7 +26,7 @@ def test_every_command_of_the_room_is_there():
 
 @pytest.mark.parametrize("line", sorted(set(COMMANDS)))
 def test_commands_are_understood(line):
-    from heartseg.cli import app
+    from heartseg.cli.app import app
 
     command, words = typer.main.get_command(app), shlex.split(line)
     while hasattr(command, "commands"):

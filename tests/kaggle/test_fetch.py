@@ -10,7 +10,7 @@ from answers import refused, tree
 from archives import SOUND
 from kaggle_stub import Fault, zip_of
 
-from heartseg.data.unpack import MAX_RATIO
+from heartseg.data.archives import MAX_RATIO
 
 SLUG = "bob/heart"
 WHOLE = ["Task02_Heart/dataset.json", "Task02_Heart/imagesTr/a.nii.gz", "Task02_Heart/labelsTr/a.nii.gz"]

@@ -6,9 +6,9 @@ import pytest
 from kaggle_runs import earlier_output
 
 from heartseg.data.cases import find_cases
-from heartseg.data.phantom import write_phantoms
 from heartseg.errors import InputError
 from heartseg.kaggle.inputs import find_data, take_earlier_run
+from heartseg.phantoms.writing import write_phantoms
 
 # Data
 

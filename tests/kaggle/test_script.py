@@ -138,12 +138,12 @@ def test_changes_are_packed_and_told(commit, tmp_path):
     clone = tmp_path / "clone"
     git(tmp_path, "clone", "-q", commit, clone)
     (clone / "bundles" / "left_atrium" / "configs" / "mine.yaml").write_text("epochs: 3\n")  # nobody has added it
-    (clone / "heartseg" / "demo.py").unlink()
+    (clone / "heartseg" / "cli" / "demo.py").unlink()
     text, warned = script_of(clone, tmp_path / "k.py")
     header, files = taken_apart(text.decode())
     assert re.fullmatch(r"[0-9a-f]{12}-dirty", header["commit"])
     assert warned.startswith(f"warning: commit {header['commit']}: what is pushed differs from it; ")
-    assert "heartseg/demo.py" not in files and files["bundles/left_atrium/configs/mine.yaml"] == b"epochs: 3\n"
+    assert "heartseg/cli/demo.py" not in files and files["bundles/left_atrium/configs/mine.yaml"] == b"epochs: 3\n"
 
 
 def test_an_installed_heartseg_makes_one_too(commit, tmp_path):

@@ -9,8 +9,7 @@ import torch
 from nibabel.orientations import axcodes2ornt, inv_ornt_aff, ornt_transform
 
 from heartseg.data.anatomy import judge_pose, turn
-from heartseg.data.phantom import atrium_phantom
-from heartseg.data.scan import read_scan, to_tensor
+from heartseg.data.scans import read_scan, to_tensor
 from heartseg.errors import InputError
 from heartseg.networks.pose import (
     POSES,
@@ -26,6 +25,7 @@ from heartseg.networks.pose import (
     shrink,
     unit_range,
 )
+from heartseg.phantoms.writing import atrium_phantom
 
 SHIPPED = sorted(Path(__file__).parents[2].glob("bundles/*/models/pose.pt"))
 

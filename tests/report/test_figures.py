@@ -1,70 +1,33 @@
-"""Figures: the curves of a run, and how pictures are saved."""
+"""How figures are saved."""
 
 import matplotlib.image
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
-from heartseg.report.figures import GREEN, VERMILION, best_epoch, curves, draw_curves
+from heartseg.errors import InputError
+from heartseg.metrics.table import TABLE
+from heartseg.report.figures import check_picture, save
 from heartseg.report.planes import draw_planes
+from heartseg.report.training_curves import draw_curves
 
 
-def row(epoch, train=1.0, loss=None, dice=None, rate=0.001):
-    return {
-        "epoch": epoch,
-        "train_loss": train,
-        "val_loss": loss,
-        "val_dice": dice,
-        "learning_rate": rate,
-        "minutes": 0.5,
-    }
-
-
-def test_best_epoch_is_the_first_of_the_highest():
-    history = [row(1, dice=0.5), row(2), row(3, dice=0.7), row(4, dice=float("nan")), row(5, dice=0.7)]
-    assert best_epoch(history) == 3
-    assert best_epoch([row(1)]) is None
-    assert best_epoch([]) is None
-
-
-def test_curves_leave_gaps_and_mark_the_best_epoch():
-    figure = draw_curves([row(1, dice=0.5), row(2), row(3, dice=0.7), row(4, dice=0.6)])
-    dice = figure.axes[1]
-    solid = next(line for line in dice.lines if line.get_label() == "validation")
-    assert solid.get_color() == GREEN
-    np.testing.assert_array_equal(solid.get_ydata(), [0.5, np.nan, 0.7, 0.6])
-    star = next(line for line in dice.lines if line.get_marker() == "*")
-    assert (list(star.get_xdata()), list(star.get_ydata())) == ([3], [0.7])
-    assert star.get_color() == VERMILION
-    for axes in figure.axes:
-        assert any(line.get_label().startswith("best epoch: 3") for line in axes.lines)
-    assert figure.get_suptitle() == "4 epochs, 2.0 minutes"
-
-
-def test_curves_without_validation_show_what_there_is():
-    figure = draw_curves([row(1, train=float("nan")), row(2, train=2.0)])
-    losses, dice, _ = figure.axes
-    np.testing.assert_array_equal(losses.lines[-1].get_ydata(), [np.nan, 2.0])
-    assert not dice.lines
-    assert dice.get_legend() is None
-
-
-@pytest.mark.parametrize(("last", "scale"), [(0.0001, "log"), (0.0005, "linear")])
-def test_learning_rate_is_logarithmic_over_a_decade(last, scale):
-    figure = draw_curves([row(1), row(2, rate=last)])
-    assert figure.axes[2].get_yscale() == scale
-
-
-@pytest.mark.parametrize("history", [[], [row(1)], [row(1), row(2, loss=1.0, dice=0.1)]])
-def test_curves_write_a_picture_and_nothing_else(tmp_path, history):
-    curves(history, tmp_path / "curves.png")
+def test_a_picture_is_written_and_nothing_else(tmp_path):
+    save(Figure(), tmp_path / "curves.png")
     assert [path.name for path in tmp_path.iterdir()] == ["curves.png"]
     assert matplotlib.image.imread(tmp_path / "curves.png").ndim == 3
+
+
+def test_a_folder_and_an_unknown_format_are_refused(tmp_path):
+    for path in (tmp_path, tmp_path / "a.txt"):
+        with pytest.raises(InputError, match="is no name of a picture; give one that ends in .avif, .eps, "):
+            check_picture(path)
 
 
 def test_pyplot_is_not_touched():
     import matplotlib.pyplot as plt
 
     before = plt.get_fignums()
-    draw_curves([row(1)])
+    draw_curves([], TABLE["dice"])
     draw_planes(np.ones((4, 4, 4)), {}, (1, 1, 1))
     assert plt.get_fignums() == before

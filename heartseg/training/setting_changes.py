@@ -1,0 +1,133 @@
+"""What has changed since a run was begun, and whether it can go on with that."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+
+from heartseg.errors import OtherRunError
+
+Settings = Mapping[str, Mapping[str, Any]]
+Difference = tuple[str, str, Any, Any]  # group, name, before, now
+# What optimizers and schedules count, or follow from settings that are compared by themselves.
+COUNTS = {
+    *("params", "lr", "initial_lr", "weight_decay", "state"),
+    *("last_epoch", "base_lrs", "total_iters", "milestones", "start_factor", "T_0", "T_i", "T_cur"),
+}
+PARTS = {"param_groups", "_schedulers"}  # what these consist of
+LONG = 60  # characters: what a value may take of a line
+
+
+def changed(before: Settings, now: Settings, path: str | os.PathLike[str]) -> list[Difference]:
+    """Settings that differ, as (group, name, before, now), of the groups ``fixed``, ``schedule`` and ``free``.
+
+    Raises OtherRunError, in one line, where one that is ``fixed`` differs in the run whose checkpoint is ``path``.
+    """
+    differences = []
+    for group, values in now.items():
+        old = before.get(group, {})
+        for name in sorted({*values, *old}):
+            if old.get(name) != values.get(name):
+                differences.append((group, name, old.get(name), values.get(name)))
+    fixed = [(name, *values) for group, name, *values in differences if group == "fixed"]
+    if fixed:
+        told = "; ".join(f"{name} was {shown(old, new)}" for name, old, new in fixed)
+        raise OtherRunError(f"{path}: cannot go on with other settings: {told}; set it back, or name another folder")
+    return differences
+
+
+def redefined(before: Mapping[str, Any], now: Mapping[str, Any], path: str | os.PathLike[str]) -> list[Difference]:
+    """What the YAML says otherwise of optimizer and schedules than it did, beside the settings.
+
+    Args:
+        before: the states that were saved, by name; the optimizer is under ``optimizer``.
+        now: the objects, by the same names.
+        path: of the checkpoint.
+
+    Raises OtherRunError where one of them is of another class, or cannot go on as it is now.
+    """
+    found = _differences("optimizer", "free", before["optimizer"], now["optimizer"].state_dict(), path)
+    for name, item in now.items():
+        if isinstance(item, LRScheduler) and not isinstance(item, ReduceLROnPlateau) and name in before:
+            found += _differences(name, "schedule", before[name], item.state_dict(), path)
+    return found
+
+
+def _differences(name: str, group: str, before: Any, now: Any, path: str | os.PathLike[str]) -> list[Difference]:
+    remedy = "set it back, or name another folder"
+    if isinstance(before, Mapping) and isinstance(now, Mapping):
+        names = [key for key in {**before, **now} if key in PARTS or not (key in COUNTS or key.startswith("_"))]
+        if other := [key for key in names if (key in before) != (key in now)]:
+            raise OtherRunError(f"{path}: is of another {name} (only one has {other[0]}); {remedy}")
+        named = [(name if key in PARTS else f"{name} {key}", key) for key in names]
+        return [one for of, key in named for one in _differences(of, group, before[key], now[key], path)]
+    if isinstance(before, list) and isinstance(now, list) and any(isinstance(one, Mapping) for one in [*before, *now]):
+        if len(before) != len(now):
+            raise OtherRunError(f"{path}: is of another {name} ({len(before)} parts, {len(now)} now); {remedy}")
+        return [one for pair in zip(before, now, strict=True) for one in _differences(name, group, *pair, path)]
+    if before != now and name.endswith("amsgrad"):  # it goes on with what only one of the two has counted
+        raise OtherRunError(f"{path}: cannot go on: {name} was {shown(before, now)}; {remedy}")
+    return [] if before == now else [(group, name, before, now)]
+
+
+def say_changes(differences: Sequence[Difference]) -> None:
+    """A line for each changed setting that is taken."""
+    for _, name, old, new in differences:
+        print(f"{name}: was {shown(old, new)}, from here on", flush=True)
+
+
+def shown(old: Any, new: Any) -> str:
+    """``0.002, is 0.001 now``; of lists of cases only those that differ."""
+    if _are_cases(old) and _are_cases(new):
+        gone, come = ([item for item in a if item not in set(b)] for a, b in ((old, new), (new, old)))
+        return f"with {_short(gone)}, is with {_short(come)} now"
+    if isinstance(old, str) and isinstance(new, str) and "\n" in old:  # a network or loss: the first part that differs
+        lines = zip(old.splitlines(), new.splitlines(), strict=False)
+        pairs = ((one.strip().rstrip("("), two.strip().rstrip("(")) for one, two in lines if one != two)
+        old, new = next(pairs, (old, new))
+        if max(len(old), len(new)) > LONG:  # of its options the first that differs
+            at = os.path.commonprefix([old, new]).rfind(" ") + 1
+            old, new = (text[at:].split(", ")[0] for text in (old, new))
+    return f"{_short(old)}, is {_short(new)} now"
+
+
+def described(module: torch.nn.Module) -> str:
+    """Class and options of a module and its parts, such as a loss, a line for each: text that can be compared."""
+    lines = []
+    for name, part in module.named_modules():
+        options = {
+            key: value
+            for key, value in vars(part).items()
+            if not key.startswith("_") and key != "training" and isinstance(value, bool | int | float | str | None)
+        }
+        listed = ", ".join(f"{key}={value}" for key, value in options.items())
+        lines.append(f"{name}: {type(part).__name__}({listed})".removeprefix(": "))
+    return "\n".join(lines)
+
+
+def walk(schedule: LRScheduler, old: Mapping[str, Any], scale: float) -> None:
+    """Bring a new schedule to where the old one was: after as many epochs, of ``scale`` times as many steps now."""
+    walked = round(scale * _walked(old))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # that the optimizer has made no step yet
+        for _ in range(walked):
+            schedule.step()
+
+
+def _are_cases(value: Any) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, str) and all(isinstance(item, str) for item in value)
+
+
+def _short(value: Any) -> str:
+    text = ", ".join(value) or "none of them" if _are_cases(value) else str(value)
+    return text if len(text) <= LONG else text[: LONG - 3] + "..."
+
+
+def _walked(state: Mapping[str, Any]) -> int:
+    """Steps of a schedule; a chained one does not count itself."""
+    return int(state["last_epoch"] if "last_epoch" in state else _walked(state["_schedulers"][0]))

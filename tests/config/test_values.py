@@ -1,0 +1,157 @@
+"""What --set and --run say and may change: values as YAML, their kinds, paths, and what weights must be used with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from heartseg.cli.options import read_settings
+from heartseg.config.bundle import compose, config_files, find_bundle, parse_settings, settings_of_run
+from heartseg.config.values import check_values
+from heartseg.errors import InputError
+
+
+@pytest.mark.parametrize(
+    ("setting", "parsed"),
+    [
+        ("epochs=2", {"epochs": 2}),
+        ("spacing=[2, 2.5, 3]", {"spacing": [2, 2.5, 3]}),
+        ("learning_rate=1e-4", {"learning_rate": 0.0001}),
+        ("learning_rate=-1.5E+3", {"learning_rate": -1500.0}),
+        ("rates=[1e-4, {a: .5e1}]", {"rates": [0.0001, {"a": 5.0}]}),
+        ("name='1e-4'", {"name": "1e-4"}),  # quoted is text
+        ("amp=false", {"amp": False}),
+        ("inputs=null", {"inputs": None}),
+        ("inputs=", {"inputs": None}),
+        ("anatomy=ASR", {"anatomy": "ASR"}),
+        ("folder=2026-01-31", {"folder": "2026-01-31"}),  # not a date
+        ("text=a=b", {"text": "a=b"}),
+        ("network=@network_def", {"network": "@network_def"}),
+        ("network=%configs/a.yaml::b", {"network": "%configs/a.yaml::b"}),
+        ("network_def#channels=[8]", {"network_def::channels": [8]}),
+        (" epochs =2", {"epochs": 2}),
+    ],
+)
+def test_settings_are_yaml_values(setting: str, parsed: dict) -> None:
+    found = parse_settings([setting])
+    assert found == parsed
+    assert [type(value) for value in found.values()] == [type(value) for value in parsed.values()]
+
+
+def test_the_last_of_two_settings_counts() -> None:
+    assert parse_settings(["a=1", "b=2", "a=3"]) == {"a": 3, "b": 2}
+
+
+@pytest.mark.parametrize("setting", ["epochs", "=3", " =3", "spacing=[1, 2", "name='abc", "a={b: 1"])
+def test_malformed_settings_are_refused(setting: str) -> None:
+    with pytest.raises(InputError) as info:
+        parse_settings([setting])
+    assert str(info.value).startswith(f"--set {setting}: is not ") and "\n" not in str(info.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "wanted"),
+    [
+        ("epochs", "abc", "a number"),
+        ("epochs", 0, "a positive number"),
+        ("epochs", 1.5, "a whole number"),
+        ("epochs", True, "a number"),
+        ("batch_size", -1, "a positive number"),
+        ("amp", 1, "true or false"),
+        ("spacing", [2, 2], "a list of 3 positive numbers"),
+        ("spacing", [2, 2, 0], "a list of 3 positive numbers"),
+        ("roi_size", 64, "a list of 3 positive whole numbers"),
+        ("patience", 0, "a positive number"),
+        ("overlap", 1.5, "a share from 0 to 1"),
+        ("affine_probability", 1.5, "a share from 0 to 1"),
+        ("spacing", None, "a value"),
+        ("epochs", None, "a value"),
+        ("noise", float("nan"), "a finite number"),
+        ("spacing", [float("inf"), 2, 2], "a list of 3 positive numbers"),
+        ("roi_size", [32.5, 32, 32], "a list of 3 positive whole numbers"),
+        ("max_minutes", "abc", "a number of minutes"),
+        ("max_minutes", -1, "a number of minutes"),
+        ("max_minutes", float("nan"), "a number of minutes"),
+        ("split_file", 5, "text"),
+        ("initial_weights", 5, "text"),
+        ("output_dir", None, "text"),
+        ("dataset_dir", 5, "text"),
+        ("device", None, "text"),
+    ],
+)
+def test_a_value_of_another_kind_is_refused(name: str, value: object, wanted: str) -> None:
+    bundle = find_bundle("left_atrium")
+    with pytest.raises(InputError, match=f"--set {name}: .* is not {wanted}"):
+        compose(bundle, config_files(bundle, "train"), {name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("warmup_steps", 0), ("learning_rate", 1), ("spacing", [2, 2, 2.5]), ("max_minutes", 3), ("epochs", "$1 + 1")],
+)
+def test_a_value_of_the_same_kind_is_taken(name: str, value: object) -> None:
+    bundle = find_bundle("left_atrium")
+    assert compose(bundle, config_files(bundle, "train"), {name: value})[name] == value
+
+
+def test_paths_mean_what_they_mean_in_the_shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = read_settings(["split_file=split.json", "dataset_dir=$'/a'", "epochs=2"])
+    assert settings == {"split_file": str(tmp_path / "split.json"), "dataset_dir": "$'/a'", "epochs": 2}
+
+
+def test_a_run_brings_what_its_weights_need(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("spacing: [2.5, 2.5, 2.5]\nanatomy: header\nepochs: 3\n")
+    assert settings_of_run(tmp_path) == {"spacing": [2.5, 2.5, 2.5], "anatomy": "header"}
+    # what the person says counts more
+    assert read_settings(["anatomy=auto"], tmp_path) == {"spacing": [2.5, 2.5, 2.5], "anatomy": "auto"}
+    assert settings_of_run(tmp_path / "gone") == {}
+
+
+def test_a_run_brings_what_its_cases_were_split_by_where_a_part_is_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text(
+        "spacing: [2.5, 2.5]\nfold: 1\nvalidation_share: 0.5\nfolds: $round(1 / @validation_share)\n"
+        "seed: 7\nsplit_file: null\nepochs: 3\n"
+    )
+    split = {"fold": 1, "folds": "$round(1 / @validation_share)", "validation_share": 0.5, "seed": 7}
+    split["split_file"] = None
+    assert settings_of_run(tmp_path) == read_settings(None, tmp_path) == {"spacing": [2.5, 2.5]}
+    assert settings_of_run(tmp_path, split=True) == {"spacing": [2.5, 2.5], **split}
+    assert read_settings(["fold=0"], tmp_path, split=True) == {"spacing": [2.5, 2.5], **split, "fold": 0}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "line"),
+    [
+        ("patience", 0, "patience: 0 is not a positive number; give one"),
+        ("epochs", -1, "epochs: -1 is not a positive number; give one"),
+        ("warmup_steps", -1, "warmup_steps: -1 is not a positive number; give one"),
+        ("cache_rate", 1.5, "cache_rate: 1.5 is not a share from 0 to 1; give one"),
+        ("flip_probability", 2, "flip_probability: 2 is not a share from 0 to 1; give one"),
+        ("device", "gpu", "device: gpu cannot be used here"),
+        ("device", 1.5, "device: 1.5 cannot be used here"),
+    ],
+)
+def test_a_value_that_no_run_can_have_is_refused(name: str, value: object, line: str) -> None:
+    with pytest.raises(InputError) as info:
+        check_values(fold=0, **{name: value})
+    assert str(info.value).startswith(line) and "\n" not in str(info.value)
+
+
+def test_a_device_that_is_not_there_is_refused() -> None:
+    device = f"cuda:{torch.cuda.device_count()}"  # one more than there are
+    with pytest.raises(InputError, match=rf"^device: {device} cannot be used here \(.+\); give cpu, or leave it out$"):
+        check_values(device=device)
+
+
+def test_values_that_a_run_can_have_are_taken() -> None:
+    check_values(device="cpu", epochs=1, patience=2, warmup_steps=0, max_minutes=None, amp=True, cache_rate=1.0)
+    check_values(device=torch.device("cpu"))
+
+
+def test_whole_configurations_are_no_overlays() -> None:
+    for name in ("train", "pose"):
+        with pytest.raises(InputError, match=f"overlay {name}"):
+            config_files(find_bundle("left_atrium"), "inference", [name])
