@@ -1,4 +1,4 @@
-"""One kind of error for people: a single line that names the file or key, the fault and the remedy."""
+"""Errors for users: one line that names the file or key, what is wrong with it, and how to fix it."""
 
 from __future__ import annotations
 
@@ -15,45 +15,48 @@ _BREAKS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 def one_line(text: str) -> str:
-    """The text with line breaks, control characters and half characters, as a file's name may hold, escaped."""
+    """Escape line breaks, control characters and lone surrogates, which file names may contain."""
     return _BREAKS.sub(lambda match: match[0].encode("unicode_escape", "surrogatepass").decode("ascii"), text)
 
 
 class InputError(ValueError):
-    """Input that cannot be used as it is. The message is one line: what, where, and how to mend it."""
+    """Input that cannot be used as it is. The message is one line: where, what is wrong, and how to fix it."""
 
     def __init__(self, message: str) -> None:
         super().__init__(one_line(message))
 
 
 class OtherRunError(InputError):
-    """A training run that cannot go on as it is asked to; nothing of it was changed."""
+    """A training run that cannot be resumed with the given settings; nothing in it was changed."""
 
 
 class LostWorkerError(InputError):
-    """A process that prepared images for a training has ended before its time."""
+    """A worker process of a data loader was killed."""
 
 
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}  # the disk's fault, whoever writes
-_LOST = re.compile(r"^DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\)")
-_TOLD = re.compile(rf"^{re.escape(InputError.__module__)}\.InputError: (.+)$", re.MULTILINE)
+_DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}  # no fault of the code that writes
+_WORKER_KILLED = re.compile(r"^DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\)")
+_IN_TRACEBACK = re.compile(rf"^{re.escape(InputError.__module__)}\.InputError: (.+)$", re.MULTILINE)
 
 
 def input_error(error: BaseException | None) -> InputError | None:
-    """The InputError at the bottom of a chain: MONAI wraps what a transform raises in errors of its own."""
+    """Return the InputError in a chain of errors, or None: MONAI wraps what a transform raises in its own errors.
+
+    A killed worker and a full or read-only disk become InputErrors too.
+    """
     for cause in causes(error):
-        # A worker process of a data loader sends its traceback as text, and no chain.
-        if told := _TOLD.search(str(cause)):
-            return InputError(told[1])
-        if lost := _LOST.search(str(cause)):
+        # A data loader's worker process sends its traceback as text, without the chain.
+        if found := _IN_TRACEBACK.search(str(cause)):
+            return InputError(found[1])
+        if killed := _WORKER_KILLED.search(str(cause)):
             return LostWorkerError(
-                f"process {lost[1]}, which prepared images, was killed, perhaps for want of memory; "
-                "give the same command again, with --set num_workers=0 where that repeats"
+                f"data loader process {killed[1]}: was killed, perhaps because memory ran out; "
+                "run the same command again, with --set num_workers=0 if it happens again"
             )
-        if isinstance(cause, OSError) and cause.errno in _FULL:
+        if isinstance(cause, OSError) and cause.errno in _DISK_ERRORS:
             return InputError(
-                f"{cause.filename or 'a file of the output'}: cannot be written ({cause.strerror}); "
-                "make room, then give the same command again"
+                f"{cause.filename or 'an output file'}: cannot be written ({cause.strerror}); "
+                "free some space, then run the same command again"
             )
         if isinstance(cause, InputError):
             return cause
@@ -61,7 +64,7 @@ def input_error(error: BaseException | None) -> InputError | None:
 
 
 def causes(error: BaseException | None) -> Iterator[BaseException]:
-    """An error and those that led to it, the last one first."""
+    """Yield an error and those that led to it, the most recent first."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         yield error
@@ -80,17 +83,17 @@ def first_line(error: BaseException) -> str:
 
 
 def nearest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:
-    """Return a hint for a name that does not exist: ``did you mean NAME?``, or all names where none is near."""
+    """Return a hint for an unknown name: ``did you mean NAME?``, or all known names if none is close."""
     known = list(known)
     near = get_close_matches(name, known, n=1, cutoff=cutoff)
     return f"did you mean {near[0]}?" if near else f"there are: {', '.join(known) or 'none'}"
 
 
 def readable_errors() -> None:
-    """Let an InputError that ends the program print its one line and give status 2, instead of a traceback.
+    """Make an InputError that ends the program print its one line and exit with status 2, without a traceback.
 
-    The log holds no traceback of it either. Bundles call this in ``initialize``, so that
-    ``python -m monai.bundle run`` speaks as the CLI does.
+    Log records lose its traceback too. Bundles call this in ``initialize``, so that ``python -m monai.bundle run``
+    reports errors as the CLI does.
     """
     logging.setLogRecordFactory(_Record)
     previous = sys.excepthook
@@ -107,7 +110,7 @@ def readable_errors() -> None:
 
 
 class _Record(logging.LogRecord):
-    """A line of a log, without the traceback of what one line tells."""
+    """A log record without the traceback of an InputError, whose one line says it all."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -1,4 +1,4 @@
-"""What a run says about the machine it is on: one line at its start, and its memory as it goes."""
+"""Describe the machine that a run uses: one line at its start, and its memory use."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ GIB = 1024**3
 
 
 def device_name(device: torch.device | str) -> str:
-    """``cpu (2 threads)`` or ``cuda:0 (NVIDIA H200)``."""
+    """Return a device's name: ``cpu (2 threads)`` or ``cuda:0 (NVIDIA H200)``."""
     device = torch.device(device)
     if device.type == "cuda":
         index = torch.cuda.current_device() if device.index is None else device.index
@@ -23,7 +23,7 @@ def device_name(device: torch.device | str) -> str:
 
 
 def precision(device: torch.device | str, amp: bool, amp_dtype: torch.dtype = torch.float16) -> str:
-    """The precision that MONAI's engines really compute in: their ``amp`` works on CUDA and nowhere else."""
+    """Return the precision that MONAI's engines compute in: their ``amp`` has an effect on CUDA only."""
     if not amp:
         return "float32"
     if torch.device(device).type != "cuda":
@@ -34,10 +34,9 @@ def precision(device: torch.device | str, amp: bool, amp_dtype: torch.dtype = to
 def machine_line(
     device: torch.device | str, amp: bool, num_workers: int, amp_dtype: torch.dtype = torch.float16
 ) -> str:
-    """One line at the start of a run: device, precision, workers, free memory.
+    """Return the first line of a run: device, precision, workers, free memory, and on CUDA free GPU memory.
 
-    Example: ``device cpu (2 threads) | precision float32 | workers 2 | free memory 21.3 GiB``. On CUDA the
-    free memory of the GPU follows.
+    Example: ``device cpu (2 threads) | precision float32 | workers 2 | free memory 21.3 GiB``.
     """
     parts = [
         f"device {device_name(device)}",
@@ -52,7 +51,7 @@ def machine_line(
 
 
 def memory(device: torch.device | str) -> dict[str, float]:
-    """GiB in use now: ``process`` (resident, without worker processes); on CUDA ``gpu`` and ``gpu_peak``."""
+    """Return GiB in use now: ``process`` (resident, without workers); on CUDA also ``gpu`` and ``gpu_peak``."""
     used = {"process": psutil.Process().memory_info().rss / GIB}
     if torch.device(device).type == "cuda":
         used["gpu"] = torch.cuda.memory_allocated(torch.device(device)) / GIB
@@ -61,7 +60,7 @@ def memory(device: torch.device | str) -> dict[str, float]:
 
 
 def peak_memory(device: torch.device | str) -> dict[str, float]:
-    """Highest GiB since the program started: ``process`` and, on CUDA, ``gpu`` (memory of tensors)."""
+    """Return the peak GiB since the program started: ``process`` and, on CUDA, ``gpu`` (memory of tensors)."""
     if sys.platform == "win32":
         peak = psutil.Process().memory_info().peak_wset
     else:

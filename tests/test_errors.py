@@ -1,4 +1,4 @@
-"""Bad input ends a program with one line and status 2, however deep in MONAI it was found."""
+"""Bad input ends a program with one line and status 2, however deep inside MONAI it was found."""
 
 import errno
 import logging
@@ -21,48 +21,48 @@ def refuse(value):
 
 
 def caught(function, *args):
-    with pytest.raises(Exception) as info:  # whatever MONAI and PyTorch make of it
+    with pytest.raises(Exception) as info:  # MONAI and PyTorch raise various kinds
         function(*args)
     return info.value
 
 
 def chain(cause=None, context=None):
-    """A RuntimeError raised from ``cause``, or while ``context`` was handled."""
+    """Return a RuntimeError raised from ``cause``, or while ``context`` was being handled."""
     error = RuntimeError("applying transform")
     error.__cause__, error.__context__ = cause, context
     return error
 
 
-def test_is_found_at_the_bottom_of_causes_and_contexts():
+def test_finds_the_input_error_at_the_end_of_causes_and_contexts():
     bottom = InputError(LINE)
     assert input_error(bottom) is bottom
     assert input_error(chain(cause=bottom)) is bottom
     assert input_error(chain(context=chain(cause=chain(context=bottom)))) is bottom
 
 
-def test_other_errors_hold_none():
+def test_finds_nothing_in_other_errors():
     assert input_error(None) is None
     assert input_error(ValueError(LINE)) is None
     assert input_error(chain(cause=KeyError("x"))) is None
 
 
-def test_a_ring_of_errors_comes_to_an_end():
+def test_a_cycle_of_errors_terminates():
     first, second = RuntimeError("a"), RuntimeError("b")
     first.__context__, second.__context__ = second, first
     assert input_error(first) is None
 
 
-def test_is_found_beneath_a_transform():
+def test_finds_the_input_error_that_a_transform_raised():
     error = caught(Compose([Lambdad("image", refuse)]), {"image": 1})
     assert not isinstance(error, InputError)  # MONAI wraps it, else this test shows nothing
     assert str(input_error(error)) == LINE
 
 
 @pytest.mark.parametrize("transform", [Lambdad("image", refuse), refuse], ids=["wrapped", "bare"])
-def test_is_found_in_what_a_worker_process_sends(transform):
+def test_finds_the_input_error_of_a_worker_process(transform):
     loader = DataLoader(Dataset([{"image": 1}], transform), num_workers=1)
     error = caught(next, iter(loader))
-    assert "Traceback" in str(error)  # the chain is lost, only text comes over
+    assert "Traceback" in str(error)  # the chain is lost, only its text arrives
     assert str(input_error(error)) == LINE
 
 
@@ -85,8 +85,8 @@ def test_other_errors_keep_their_traceback(python):
     assert ended.stderr.startswith("Traceback") and ended.stderr.rstrip().endswith("KeyError: 'x'")
 
 
-def test_a_bundle_speaks_so_under_monai_too(python, tmp_path):
-    """`python -m monai.bundle run` of a configuration that refuses its input within an expression."""
+def test_monai_bundle_run_reports_it_the_same_way(python, tmp_path):
+    """`python -m monai.bundle run` with a configuration whose expression raises InputError."""
     (tmp_path / "configs").mkdir()
     (tmp_path / "configs" / "tiny.yaml").write_text(
         "imports: [$import heartseg, $import heartseg.data, $import heartseg.errors]\n"
@@ -106,50 +106,52 @@ def kill(_):
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def test_a_worker_that_was_killed_is_told_of():
+def test_a_killed_worker_is_reported():
     error = caught(next, iter(DataLoader(Dataset([{"image": 1}], kill), num_workers=1)))
     found = input_error(error)
     assert isinstance(found, LostWorkerError)
-    assert str(found).startswith("process ") and str(found).endswith(
-        ", which prepared images, was killed, perhaps for want of memory; "
-        "give the same command again, with --set num_workers=0 where that repeats"
+    assert str(found).startswith("data loader process ") and str(found).endswith(
+        ": was killed, perhaps because memory ran out; "
+        "run the same command again, with --set num_workers=0 if it happens again"
     )
-    assert str(found).split()[1].strip(",").isdigit()
+    assert str(found).split()[3].strip(":").isdigit()
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS])
-def test_a_disk_that_is_full_is_bad_input(number):
+def test_a_full_disk_is_reported(number):
     bottom = OSError(number, os.strerror(number), "runs/a/curves.png")
-    line = f"runs/a/curves.png: cannot be written ({os.strerror(number)}); make room, then give the same command again"
-    assert str(input_error(chain(cause=bottom))) == line
+    assert str(input_error(chain(cause=bottom))) == (
+        f"runs/a/curves.png: cannot be written ({os.strerror(number)}); "
+        "free some space, then run the same command again"
+    )
     unnamed = str(input_error(OSError(number, os.strerror(number))))
-    assert unnamed.startswith("a file of the output: cannot be written (")
+    assert unnamed.startswith("an output file: cannot be written (")
 
 
-def test_other_faults_of_the_system_are_not():
+def test_other_system_errors_are_not_input_errors():
     assert input_error(OSError(errno.EIO, "Input/output error", "scan.nii.gz")) is None
     assert input_error(FileNotFoundError(errno.ENOENT, "No such file or directory", "scan.nii.gz")) is None
 
 
 @pytest.fixture
 def factory():
-    """How records of a log are made, as it was before."""
+    """Restore the log record factory afterwards."""
     before = logging.getLogRecordFactory()
     yield
     logging.setLogRecordFactory(before)
 
 
-def test_the_log_holds_no_traceback_of_what_one_line_tells(factory, monkeypatch, caplog):
+def test_the_log_holds_no_traceback_of_an_input_error(factory, monkeypatch, caplog):
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)
     readable_errors()
     for error in (chain(cause=InputError(LINE)), RuntimeError("a fault of the program")):
         logging.getLogger("StatsHandler").error("Exception: %s", error, exc_info=error)
-    told, fault = caplog.records
-    assert told.getMessage() == "Exception: applying transform" and not told.exc_info
+    user_error, fault = caplog.records
+    assert user_error.getMessage() == "Exception: applying transform" and not user_error.exc_info
     assert fault.exc_info[1] is error
 
 
-def test_a_message_is_one_line_whatever_a_name_holds():
+def test_a_message_is_one_line_whatever_a_name_contains():
     error = InputError("a\nb\x1ec\u2028d\udc80e Größe 心: is odd; rename it")
     assert str(error) == r"a\nb\x1ec\u2028d\udc80e Größe 心: is odd; rename it"
-    assert str(pickle.loads(pickle.dumps(error))) == str(error)  # as a worker sends it
+    assert str(pickle.loads(pickle.dumps(error))) == str(error)  # as a worker process sends it

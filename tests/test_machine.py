@@ -45,7 +45,7 @@ def test_machine_line_on_a_gpu(gpu, monkeypatch):
         ("cuda:1", True, torch.bfloat16, "mixed bfloat16"),
     ],
 )
-def test_precision_is_what_is_computed_in(device, amp, dtype, expected):
+def test_precision_is_the_one_computed_in(device, amp, dtype, expected):
     assert precision(device, amp, dtype) == expected
 
 

@@ -134,8 +134,8 @@ def test_a_worker_that_dies_is_told_of_in_one_line(run: Run) -> None:
     os.kill(worker, signal.SIGKILL)
     assert wait(child) == 2
     assert run.lines("heartseg: ") == [
-        f"heartseg: process {worker}, which prepared images, was killed, perhaps for want of memory; "
-        "give the same command again, with --set num_workers=0 where that repeats"
+        f"heartseg: data loader process {worker}: was killed, perhaps because memory ran out; "
+        "run the same command again, with --set num_workers=0 if it happens again"
     ]
     assert run.epoch == epoch and run.status[0] == "failed" and group_of(child) == []
 
