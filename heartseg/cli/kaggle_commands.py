@@ -52,7 +52,8 @@ def push_kernel(
 
     Example: heartseg kaggle push left_atrium --data alice/task02-heart --set epochs=300
     """
-    from heartseg.config.bundle import find_bundle, say
+    from heartseg.config.bundles import find_bundle
+    from heartseg.config.command_lines import say
     from heartseg.errors import InputError
     from heartseg.kaggle.push import describe, make_kernel, push, warn, write_kernel
 
@@ -105,7 +106,8 @@ def write_script(
     """
     import json
 
-    from heartseg.config.bundle import find_bundle, say
+    from heartseg.config.bundles import find_bundle
+    from heartseg.config.command_lines import say
     from heartseg.data.files import atomic
     from heartseg.kaggle.push import beside, make_kernel, warn
 
@@ -141,14 +143,19 @@ def pull_kernel(
 @kaggle_app.command("sync")
 def sync_kernel(
     kernel: Kernel,
-    results: Annotated[str, typer.Option(help="Folder of the repository; the files go to RESULTS/KERNEL.")] = "results",
-    branch: Annotated[str | None, typer.Option(help="Another branch than kaggle/KERNEL.")] = None,
-    weights_out: Annotated[Path | None, typer.Option(help="Folder for the weights, which stay out of git.")] = None,
+    results: Annotated[
+        str, typer.Option(help="Folder of the working tree; the files go to RESULTS/KERNEL.")
+    ] = "results",
+    branch: Annotated[str | None, typer.Option(help="Branch of the pull request; default kaggle/KERNEL.")] = None,
+    weights_out: Annotated[
+        Path | None, typer.Option(help="Folder for the weights; without it they are not kept.")
+    ] = None,
     wait: Annotated[bool, typer.Option(help="Wait until the run is complete.")] = False,
 ) -> None:
-    """Bring the small results of a kernel's last run onto a branch of the repository, and open a pull request.
+    """Copy the small results of a kernel's last run into this working tree, for a pull request.
 
-    What .github/workflows/sync-kaggle.yml runs. Does nothing where the run is not complete, or nothing has changed.
+    .github/workflows/sync-kaggle.yml runs it and opens the pull request. Nothing is done while the run is not complete,
+    or if RESULTS/KERNEL has this run already. git is not called.
 
     Example: heartseg kaggle sync alice/heartseg-left-atrium --weights-out weights
     """

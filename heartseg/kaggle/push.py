@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from heartseg.config.bundle import PACKAGE, say
+from heartseg.config.bundles import PACKAGE
+from heartseg.config.command_lines import say
 from heartseg.data.files import atomic, write_json
 from heartseg.errors import InputError
 from heartseg.kaggle.metadata import FILE, OWNER, compose_metadata, doubts, lint, read_metadata

@@ -1,8 +1,7 @@
-"""What a sync tells people: the title of its commit, and its scores beside those of the last one, in Markdown."""
+"""The title and the Markdown of a sync: a run's scores, with the difference to the last run that was synced."""
 
 from __future__ import annotations
 
-import math
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -10,35 +9,40 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from heartseg.errors import InputError, one_line
-from heartseg.metrics.table import TABLE
+from heartseg.metrics.table import TABLE, Metric, metrics_in
 from heartseg.results.comparison import compare_evaluations
 from heartseg.results.evaluation_files import RESULTS, read_evaluation
 from heartseg.results.tables import cases_in_words
+from heartseg.results.tables import number as format_number
 
-SHOWN = [TABLE[name] for name in ("dice", "hd95", "assd", "nsd")]
-LONGEST = 300  # characters of a name or a note, which others have chosen
+LONGEST = 300  # characters of a name or note from a manifest
 CURVES = "curves.png"
-QUOTE, BAR = "'", "\N{BROKEN BAR}"  # for what would end code, and a cell of a table
+QUOTE, BAR = "'", "\N{BROKEN BAR}"  # replace what would end code, and a cell of a table
 
 
 class Run(NamedTuple):
-    """A run of a kernel: what its manifest says, and the folder of its small results."""
+    """A run of a kernel: its manifest, and the folder of its small results."""
 
     manifest: Mapping[str, Any]
     folder: Path
 
     @property
     def finished(self) -> bool:
-        """Whether it came to its last epoch, or to the end of its patience."""
+        """Whether it reached its last epoch, or stopped early by its own rule."""
         return self.manifest.get("finished") is True
 
-    def told(self, key: str) -> str:
-        """What its manifest says under a key, for Markdown."""
+    def text(self, key: str) -> str:
+        """Return a value of the manifest as Markdown code, ``unknown`` if it is missing."""
         value = self.manifest.get(key)
         return "unknown" if value is None else code(value)
 
+    def score(self) -> tuple[Metric | None, float | None]:
+        """Return the key metric (None if this version does not know it) and its value (None if there is none)."""
+        metric = TABLE.get(str(self.manifest.get("metric", "dice")))  # older manifests have Dice, and no such key
+        return metric, number(self.manifest.get(metric.name)) if metric else None
+
     def evaluation(self) -> dict[str, Any] | None:
-        """Its evaluation; None where it has none, or one that is not of cases."""
+        """Return its evaluation; None if it has none, or one that is not of cases."""
         try:
             return read_evaluation(self.folder / RESULTS)
         except InputError:
@@ -46,18 +50,23 @@ class Run(NamedTuple):
 
 
 def title(run: Run, last: Run | None = None) -> str:
-    """One line: ``Kaggle: left-atrium Dice 0.9012 (+0.0040)``, the difference to the last run where there is one.
+    """Return one line: ``Kaggle: left-atrium Dice 0.9012 (+0.0040)``, with the difference to the last run, if any.
 
-    A run that was stopped before its last epoch is called unfinished.
+    A run that was stopped before its last epoch is called unfinished. The metric is the run's key metric.
     """
-    dice, before = (number(one.manifest.get("dice")) if one else None for one in (run, last))
-    told = ", no Dice" if dice is None else f" Dice {_cell(dice, before, TABLE['dice'].digits)}"
-    name = re.sub(r"[^A-Za-z0-9.]+", "-", in_words(str(run.manifest.get("bundle"))))  # nothing that Markdown knows
-    return f"Kaggle: {name}{told}{'' if run.finished else ', unfinished'}"
+    metric, value = run.score()
+    before = last.score() if last else (None, None)
+    if metric is None or value is None:
+        score = f", no {metric.label if metric else 'score'}"
+    else:
+        score = f" {metric.label} {_cell(value, before[1] if before[0] == metric else None, metric)}"
+        score += " (lower is better)" if metric.lower_is_better else ""
+    name = re.sub(r"[^A-Za-z0-9.]+", "-", in_words(str(run.manifest.get("bundle"))))  # no character of Markdown
+    return f"Kaggle: {name}{score}{'' if run.finished else ', unfinished'}"
 
 
 def markdown(kernel: str, run: Run, last: Run | None, curves: str | None = None, left_out: Sequence[str] = ()) -> str:
-    """The scores of a run as a table, each with its difference to the last run; where they come from; the curves.
+    """Return a run's scores as a table with the differences to the last run, its origin and its curves.
 
     Args:
         kernel: OWNER/KERNEL.
@@ -66,11 +75,13 @@ def markdown(kernel: str, run: Run, last: Run | None, curves: str | None = None,
         left_out: names of results that were too large for the repository.
     """
     evaluation, before = run.evaluation(), last.evaluation() if last else None
-    lines = [f"## {title(run, last)}", "", *_table(evaluation, before), "", *_facts(kernel, run)]
+    metrics = [metric for metric in metrics_in(evaluation["clean"]) if metric.shown] if evaluation else []
+    lines = [f"## {title(run, last)}", "", *_table(metrics, evaluation, before), "", *_facts(kernel, run)]
     if last is not None:
+        lower = " and ".join(metric.label for metric in metrics if metric.lower_is_better)
         lines.append(
-            f"- in brackets: the difference to the run that was synced last, of commit {last.told('commit')}, "
-            f"started {last.told('started')}"
+            f"- in brackets: the difference to the run that was synced last, of commit {last.text('commit')}, "
+            f"started {last.text('started')}{f'; lower is better for {lower}' if lower else ''}"
         )
     lines += [f"- {note}" for note in _notes(evaluation, before)]
     lines += [f"- left out of the repository, since it is large: {code(name)}" for name in left_out]
@@ -83,15 +94,17 @@ def _facts(kernel: str, run: Run) -> list[str]:
     gpus = run.manifest.get("gpus")
     devices = ", ".join(map(str, gpus)) if isinstance(gpus, list) and gpus else "no GPU"
     again = code(f"heartseg kaggle push {run.manifest.get('bundle')} --resume")
-    state = "finished" if run.finished else f"**not finished**; {again} goes on with it"
+    state = "finished" if run.finished else f"**not finished**; {again} continues it"
     return [
         f"- kernel [{kernel}](https://www.kaggle.com/code/{kernel}), {state}",
-        f"- commit {run.told('commit')}, {run.told('epochs')} epochs in {run.told('minutes')} minutes "
-        f"({code(devices)}), started {run.told('started')}",
+        f"- commit {run.text('commit')}, {run.text('epochs')} epochs in {run.text('minutes')} minutes "
+        f"({code(devices)}), started {run.text('started')}",
     ]
 
 
-def _table(evaluation: Mapping[str, Any] | None, before: Mapping[str, Any] | None) -> list[str]:
+def _table(
+    metrics: Sequence[Metric], evaluation: Mapping[str, Any] | None, before: Mapping[str, Any] | None
+) -> list[str]:
     if evaluation is None:
         return ["There is no evaluation of cases."]
     clean, old = evaluation["clean"], before["clean"] if before else {}
@@ -99,16 +112,14 @@ def _table(evaluation: Mapping[str, Any] | None, before: Mapping[str, Any] | Non
     classes, others = _classes(clean), _classes(old)
     if len(classes) > 1:
         rows |= {code(name): (row, others.get(name, {})) for name, row in classes.items()}
-    head = ["", *(metric.title for metric in SHOWN)]
     return [
-        f"| {' | '.join(head)} |",
-        f"| --- |{' ---: |' * len(SHOWN)}",
-        *(f"| {name} | {' | '.join(_cells(new, was))} |" for name, (new, was) in rows.items()),
+        f"| {' | '.join(['', *(metric.title for metric in metrics)])} |",
+        f"| --- |{' ---: |' * len(metrics)}",
+        *(
+            f"| {name} | {' | '.join(_cell(number(new.get(m.name)), number(was.get(m.name)), m) for m in metrics)} |"
+            for name, (new, was) in rows.items()
+        ),
     ]
-
-
-def _cells(new: Mapping[str, Any], was: Mapping[str, Any]) -> list[str]:
-    return [_cell(number(new.get(metric.name)), number(was.get(metric.name)), metric.digits) for metric in SHOWN]
 
 
 def _classes(clean: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
@@ -121,18 +132,19 @@ def _cases(clean: Mapping[str, Any]) -> str:
     over = clean.get("averaged_over")
     if isinstance(over, dict) and isinstance(over.get("cases"), int) and isinstance(over.get("seen"), bool | None):
         return cases_in_words(over)
-    return f"{len(clean['cases'])} cases"
+    return f"{len(clean['cases'])} case{'s' if len(clean['cases']) != 1 else ''}"
 
 
-def _cell(value: float | None, before: float | None, digits: int) -> str:
-    if value is None:
-        return "missing"
-    told = f"{value:.{digits}f}"
-    return told if before is None else f"{told} ({round(value - before, digits) + 0.0:+.{digits}f})"  # no -0.0
+def _cell(value: float | None, before: float | None, metric: Metric) -> str:
+    """Return a number and, in brackets, its difference to the one before."""
+    if value is None or before is None:
+        return format_number(value, f".{metric.digits}f", "missing")
+    difference = format_number(value - before, f"+.{metric.digits}f")
+    return f"{format_number(value, f'.{metric.digits}f')} ({difference})"
 
 
 def _notes(evaluation: Mapping[str, Any] | None, before: Mapping[str, Any] | None) -> list[str]:
-    """What to bear in mind when both runs are compared."""
+    """Return what limits a comparison of both runs."""
     if evaluation is None or before is None:
         return []
     try:
@@ -144,24 +156,23 @@ def _notes(evaluation: Mapping[str, Any] | None, before: Mapping[str, Any] | Non
 
 
 def number(value: Any) -> float | None:
-    """A finite number as it is; None for all else that JSON holds."""
-    plain = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e9
-    return float(value) if plain and math.isfinite(value) else None
+    """Return a finite number of JSON, None for any other value."""
+    return float(value) if type(value) in (int, float) and abs(value) < 1e9 else None
 
 
 def in_words(text: str) -> str:
-    """Text that others chose, on one line that is not long."""
+    """Return text of unknown origin on one line of at most `LONGEST` characters."""
     line = one_line(text)
     return line if len(line) <= LONGEST else f"{line[:LONGEST]}..."
 
 
 def code(value: Any) -> str:
-    """A value that others chose as code in Markdown, also in a table: no link, picture, mention or HTML works there."""
+    """Return a value of unknown origin as Markdown code, also in a table: no link, picture, mention or HTML works."""
     return f"`{in_words(str(value)).replace('`', QUOTE).replace('|', BAR) or ' '}`"
 
 
 def write_outputs(outputs: Mapping[str, str], summary: str | None = None) -> None:
-    """In a GitHub Action: the step's outputs, and Markdown for the summary of its job. Elsewhere nothing.
+    """Write the step's outputs, and Markdown for the job's summary, in a GitHub Action; elsewhere do nothing.
 
     Raises InputError for an output of more than one line, which could set others.
     """

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import heartseg
-from heartseg.config.bundle import PACKAGE, compose, config_files, parse_settings
+from heartseg.config.bundles import PACKAGE, config_files
+from heartseg.config.composition import compose, parse_settings
 from heartseg.data.files import COMMIT_FILE
 from heartseg.data.files import commit as commit_of_package
 from heartseg.errors import InputError

@@ -18,17 +18,11 @@ from typing import Any
 import torch
 from monai.bundle import ConfigParser
 
-from heartseg.config.bundle import (
-    command_line,
-    compose,
-    config_files,
-    find_bundle,
-    fold_settings,
-    run,
-    settings_of_run,
-    write_config,
-)
-from heartseg.config.config_errors import read_yaml
+from heartseg.config.bundle_runs import run
+from heartseg.config.bundles import config_files, find_bundle
+from heartseg.config.command_lines import command_line
+from heartseg.config.composition import compose, fold_settings, settings_of_run, write_config
+from heartseg.config.yaml_files import read_yaml
 from heartseg.data.download import fetch
 from heartseg.data.files import PARTIAL
 from heartseg.errors import InputError, input_error

@@ -1,4 +1,4 @@
-"""Bringing a kernel's results into a repository: a branch on top of the newest main, and a pull request for it."""
+"""Copy the small results of a kernel's last run into a working tree, for a pull request that a workflow opens."""
 
 from __future__ import annotations
 
@@ -7,22 +7,20 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from heartseg.data.files import atomic
 from heartseg.errors import InputError
 from heartseg.kaggle.manifest import MANIFEST, MAX_BYTES, read_manifest
-from heartseg.kaggle.origin import TRAILER, Heads, Origin
 from heartseg.kaggle.pull import pull
-from heartseg.kaggle.request import address, of_run, open_request
-from heartseg.kaggle.score_summary import CURVES, Run, markdown, number, title, write_outputs
+from heartseg.kaggle.score_summary import CURVES, Run, markdown, title, write_outputs
 from heartseg.kaggle.service import Service, owner_and_name
-from heartseg.kaggle.waiting import COMPLETE, GOING, NotYetError
+from heartseg.kaggle.waiting import ACTIVE, COMPLETE, NotYetError
 
-SMALL = (  # what enters the repository, and belongs to the sync there
+SMALL = (  # what enters the repository, and is replaced there by the next run
     MANIFEST,
     CURVES,
     "clinical.csv",
@@ -35,19 +33,17 @@ SMALL = (  # what enters the repository, and belongs to the sync there
     "training_metrics.json",
 )
 WEIGHTS = ("model.pt", "model.json", "final.pt", "LICENSE")
-LARGEST = 2 * 2**20  # bytes of one file, since a history never forgets
-FOLDER = re.compile(r"[\w-]+(\.[\w-]+)*(/[\w-]+(\.[\w-]+)*)*", re.ASCII)  # no part begins with a dot
-ATTEMPTS = 3  # where others push at the same moment
+LARGEST = 2 * 2**20  # bytes of one file, since a git history keeps it for ever
+PLAIN_PATH = re.compile(r"[\w-]+(\.[\w-]+)*(/[\w-]+(\.[\w-]+)*)*", re.ASCII)  # no part starts with a dot
+BODY = "heartseg-sync.md"  # text of the pull request, in the Action's temporary folder
 
 
 class Synced(NamedTuple):
-    """What became of a sync: the kernel's status and, of a run that is new, its Dice and what was pushed."""
+    """Result of a sync: whether there is a new run, the kernel's status, and the value of the run's key metric."""
 
     changed: bool
     status: str
-    branch: str
-    dice: float | None = None
-    commit: str | None = None
+    value: float | None = None
 
 
 def sync(
@@ -60,143 +56,110 @@ def sync(
     checkout: str | os.PathLike[str] = ".",
     sleep: Callable[[float], None] = time.sleep,
 ) -> Synced:
-    """Bring the small results of a finished kernel onto a branch of ``origin``, and open a pull request for it.
+    """Copy the small results of a complete run to ``results/KERNEL`` in a working tree; print what was done.
 
-    The branch belongs to the sync: it is one commit on top of the newest default branch, made anew for each run, and
-    never the default branch itself. The checkout's own branch, index and files stay as they are. A kernel that is
-    still running, and one whose manifest the repository holds already, change nothing; this is said.
+    Nothing changes while the kernel runs, or if the working tree has its manifest already. Files of an earlier run
+    are removed; other files in the folder stay. git is not called: committing and the pull request are left to the
+    caller, in the workflow to an Action.
 
-    In a GitHub Action the step gets the outputs ``changed``, ``dice`` and ``branch``, and its job's summary the scores
-    beside those of the run that was synced last. A pull request that cannot be opened undoes nothing: the address
-    that opens it is printed, and the next sync tries again.
+    In a GitHub Action the step sets the outputs ``changed``, ``dice`` (empty if the key metric is another),
+    ``branch``, ``title`` and ``body`` (path of a Markdown file), and the job's summary shows the scores.
 
     Args:
-        service: the signed-in door to Kaggle.
+        service: the signed-in connection to Kaggle.
         kernel: OWNER/KERNEL.
-        results: folder in the repository; the files go to ``results/KERNEL/``.
-        branch: default ``kaggle/KERNEL``.
-        weights_out: folder for the weights of a run that is new; they never enter the repository.
+        results: folder of the working tree.
+        branch: branch of the pull request, for the outputs; default ``kaggle/KERNEL``.
+        weights_out: folder for the weights of a new run; they do not enter ``results``.
         wait: wait for a kernel that is still running.
-        checkout: a folder in a checkout of the repository.
-        sleep: waits so many seconds.
+        checkout: the working tree.
+        sleep: pauses for seconds.
 
     Raises:
-        InputError: a name that is none, no checkout with an ``origin``, a branch that holds commits of others, a kernel
-            that failed or was cancelled, whatever `heartseg.kaggle.pull.pull` refuses, a push that was refused.
+        InputError: an invalid name, a kernel that failed or was cancelled, whatever `heartseg.kaggle.pull.pull`
+            refuses, a folder that cannot be written.
     """
     if not kernel:
-        raise InputError("kernel: none is named; give OWNER/KERNEL, in the Action by the variable KAGGLE_KERNEL")
-    _, slug = owner_and_name(kernel)
-    if not FOLDER.fullmatch(results):
-        raise InputError(f"--results {results}: is no plain folder of the repository, as in results/kaggle")
-    folder, branch = f"{results}/{slug}", branch or f"kaggle/{slug}"
-    origin = Origin(checkout)
-    heads = origin.look(branch)
-    state = service.status(kernel).name
-    if not wait and state in GOING:
-        return _nothing_yet(kernel, state, branch)
+        raise InputError("kernel: is empty; give OWNER/KERNEL, in the Action as the variable KAGGLE_KERNEL")
+    _, name = owner_and_name(kernel)
+    branch = branch or f"kaggle/{name}"
+    for option, text in (("results", results), ("branch", branch)):
+        if not PLAIN_PATH.fullmatch(text):
+            raise InputError(f"--{option} {text}: is not a plain name; use letters, digits and slashes, as in a/b")
+    folder = Path(checkout, results, name)
+    status = service.status(kernel).name
+    if not wait and status in ACTIVE:
+        return _not_yet(kernel, status)
+    last = None
+    with suppress(InputError):  # there is none, or it cannot be read
+        last = Run(read_manifest(folder / MANIFEST), folder)
     with tempfile.TemporaryDirectory(prefix="heartseg-sync-") as temporary:
-        place = Path(temporary)
-        held = _held(origin, {heads.main: heads.base, branch: heads.tip}, folder, place)
-        offered = _offered(service, kernel, place) if state == COMPLETE else None
-        run = next((one for one in held.values() if one.manifest == offered), None)
-        if run is None:
-            try:
-                pulled = pull(service, kernel, place / "run", wait=wait, sleep=sleep)
-            except NotYetError:  # another run has begun meanwhile
-                return _nothing_yet(kernel, "RUNNING", branch)
-            run = Run(pulled.manifest, pulled.folder)
-        if same := [name for name, one in held.items() if one.manifest == run.manifest]:
-            print(f"{kernel}: nothing changed, {same[0]} holds this run")
-            write_outputs({"changed": "false"})
-            if heads.main not in same:
-                last = held.get(heads.main)
-                text = markdown(kernel, run, last, _curves(heads.tip, folder, run))
-                body = f"{text}\n{of_run(run.manifest)}\n"
-                open_request(checkout, heads, branch, heads.tip, title(run, last), body, renew=False)
-            return Synced(False, COMPLETE, branch)
-        if weights_out is not None:
-            _copy_weights(run.folder, Path(weights_out))
-        last = max(held.values(), key=lambda one: str(one.manifest.get("started")), default=None)
-        files, large = _small(run.folder)
-        subject = title(run, last)
-        heads, commit = _publish(origin, heads, branch, folder, files, f"{subject}\n\n{TRAILER}: {kernel}\n", kernel)
-        text = markdown(kernel, run, last, _curves(commit, folder, run) if CURVES in files else None, large)
-    dice = number(run.manifest.get("dice"))
-    print(f"{branch}: {subject}")
-    write_outputs({"changed": "true", "dice": "" if dice is None else f"{dice:.4f}", "branch": branch}, text)
-    open_request(checkout, heads, branch, commit, subject, f"{text}\n{of_run(run.manifest)}\n")
-    return Synced(True, COMPLETE, branch, dice, commit)
-
-
-def _nothing_yet(kernel: str, state: str, branch: str) -> Synced:
-    print(f"{kernel}: is {state}; nothing to bring yet")
-    write_outputs({"changed": "false"})
-    return Synced(False, state, branch)
-
-
-def _held(origin: Origin, commits: Mapping[str, str | None], folder: str, copies: Path) -> dict[str, Run]:
-    """The run that each branch holds, copied; not of those that hold none, or one that cannot be read."""
-    held = {}
-    for place, (name, commit) in enumerate(commits.items()):
-        copy = copies / f"held-{place}"
-        copy.mkdir()
-        for file, identity in origin.files(commit, folder).items() if commit else ():
-            if file in SMALL:
-                (copy / file).write_bytes(origin.read(identity))
-        with suppress(InputError):
-            held[name] = Run(read_manifest(copy / MANIFEST), copy)
-    return held
-
-
-def _offered(service: Service, kernel: str, place: Path) -> dict[str, Any] | None:
-    """The manifest of a finished kernel, before anything else is downloaded; None where there is none."""
-    address = service.outputs(kernel)[0].get(MANIFEST)
-    if address is None:
-        return None
-    service.download(address, place / MANIFEST, MAX_BYTES)
-    return read_manifest(place / MANIFEST)
-
-
-def _curves(commit: str | None, folder: str, run: Run) -> str | None:
-    """The address of the picture of a run's curves in a commit; None where it has none."""
-    return address(f"raw/{commit}/{folder}/{CURVES}") if (run.folder / CURVES).is_file() else None
-
-
-def _small(run: Path) -> tuple[dict[str, Path], list[str]]:
-    """The results of a run that enter the repository, and the names of those that are too large."""
-    found = {name: run / name for name in SMALL if (run / name).is_file()}
-    large = [name for name, path in found.items() if path.stat().st_size > LARGEST]
-    for name in large:
-        print(f"{name}: is over {LARGEST // 2**20} MiB and stays out of the repository")
-    return {name: path for name, path in found.items() if name not in large}, large
-
-
-def _publish(
-    origin: Origin, heads: Heads, branch: str, folder: str, files: Mapping[str, Path], message: str, kernel: str
-) -> tuple[Heads, str]:
-    """Push one commit on top of the newest default branch; what it was put on, and its id."""
-    for attempt in range(ATTEMPTS):
-        if heads.tip and origin.made_for(heads.tip) != kernel:
-            remedy = "merge it or name another by --branch"
-            raise InputError(f"branch {branch}: its last commit is no sync of {kernel} and would be lost; {remedy}")
-        # What else people keep in that folder stays.
-        drop = [name for name in origin.files(heads.base, folder) if name in SMALL and name not in files]
-        commit = origin.commit(heads.base, folder, files, drop, message)
+        if status == COMPLETE and last and _current(service, kernel, last, Path(temporary, MANIFEST)):
+            return _unchanged(kernel, folder)
         try:
-            origin.push(commit, branch, heads.tip)
-        except InputError:
-            before, heads = heads, origin.look(branch)
-            if heads == before or attempt == ATTEMPTS - 1:
-                raise
-        else:
-            break
-    return heads, commit
+            pulled = pull(service, kernel, Path(temporary, "run"), wait=wait, sleep=sleep)
+        except NotYetError:  # another run has started meanwhile
+            return _not_yet(kernel, "RUNNING")
+        run = Run(pulled.manifest, pulled.folder)
+        if last and last.manifest == run.manifest:
+            return _unchanged(kernel, folder)
+        subject = title(run, last)
+        large = _too_large(run.folder)
+        curves = _address(branch, f"{results}/{name}/{CURVES}") if (run.folder / CURVES).is_file() else None
+        text = markdown(kernel, run, last, None if CURVES in large else curves, large)
+        if weights_out is not None:
+            _replace(run.folder, Path(weights_out), WEIGHTS)
+        _replace(run.folder, folder, [file for file in SMALL if file not in large])
+    for file in large:
+        (folder / file).unlink(missing_ok=True)
+        print(f"{file}: is over {LARGEST // 2**20} MiB and stays out of the repository")
+    metric, value = run.score()
+    dice = f"{value:.4f}" if metric and metric.name == "dice" and value is not None else ""
+    outputs = {"changed": "true", "dice": dice, "branch": branch, "title": subject}
+    if "GITHUB_OUTPUT" in os.environ:
+        body = Path(os.environ.get("RUNNER_TEMP") or tempfile.gettempdir(), BODY)
+        body.write_text(text, encoding="utf-8")
+        outputs["body"] = str(body)
+    write_outputs(outputs, text)
+    print(f"{folder}: {subject}")
+    return Synced(True, COMPLETE, value)
 
 
-def _copy_weights(run: Path, out: Path) -> None:
-    """Copy a run's weights; those of another run that lie there go."""
-    for name in WEIGHTS:
+def _not_yet(kernel: str, status: str) -> Synced:
+    print(f"{kernel}: is {status}; nothing to sync yet")
+    write_outputs({"changed": "false"})
+    return Synced(False, status)
+
+
+def _unchanged(kernel: str, folder: Path) -> Synced:
+    print(f"{kernel}: nothing changed, {folder} has this run")
+    write_outputs({"changed": "false"})
+    return Synced(False, COMPLETE)
+
+
+def _current(service: Service, kernel: str, last: Run, copy: Path) -> bool:
+    """Return whether a complete kernel's manifest is the one of the last run, by downloading nothing else."""
+    url = service.outputs(kernel)[0].get(MANIFEST)
+    if url is None:
+        return False
+    service.download(url, copy, MAX_BYTES)
+    return read_manifest(copy) == last.manifest
+
+
+def _too_large(run: Path) -> list[str]:
+    return [name for name in SMALL if (run / name).is_file() and (run / name).stat().st_size > LARGEST]
+
+
+def _address(branch: str, path: str) -> str | None:
+    """Return the address of a file of a branch on GitHub, in an Action; None elsewhere, where it is not known."""
+    repository = os.environ.get("GITHUB_REPOSITORY")
+    server = os.environ.get("GITHUB_SERVER_URL") or "https://github.com"
+    return f"{server}/{repository}/raw/{branch}/{path}" if repository else None
+
+
+def _replace(run: Path, out: Path, names: tuple[str, ...] | list[str]) -> None:
+    """Copy the named files of a run to a folder; remove those that the run does not have."""
+    for name in names:
         if (run / name).is_file():
             with atomic(out / name) as temporary:
                 shutil.copyfile(run / name, temporary)

@@ -13,7 +13,7 @@ from heartseg.kaggle import TransientError
 from heartseg.kaggle.service import Service
 
 COMPLETE = "COMPLETE"
-GOING = ("QUEUED", "RUNNING", "NEW_SCRIPT")
+ACTIVE = ("QUEUED", "RUNNING", "NEW_SCRIPT")
 SHORTEST, LONGEST, GROWTH = 5.0, 60.0, 1.5  # seconds between two questions: at first, at last, and by what they grow
 FAULTS = 20  # questions in a row that may go without answer
 LINES, LONGEST_LINE = 20, 300  # of the log of a run that failed, and characters of each
@@ -58,7 +58,7 @@ def wait_for(
             else:
                 if status.name == COMPLETE:
                     return
-                if status.name not in GOING:
+                if status.name not in ACTIVE:
                     raise InputError(f"{kernel}: ended as {status.name}{_reason(service, kernel, status.message)}")
                 told = _tell(kernel, status.name, told)
                 if not wait:

@@ -8,7 +8,7 @@ import yaml
 from answers import tree
 from kaggle_round import KERNEL, attach_phantoms, quick, run_pushed, serve_outputs
 
-from heartseg.config.bundle import settings_of_run
+from heartseg.config.composition import settings_of_run
 from heartseg.kaggle.manifest import read_manifest, verify
 
 ROOT = Path(__file__).resolve().parents[2]

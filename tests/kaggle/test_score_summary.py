@@ -52,6 +52,19 @@ class TestTitle:
     def test_a_manifest_that_says_nothing(self, run):
         assert title(Run({}, run().folder)) == "Kaggle: None, no Dice, unfinished"
 
+    def test_another_key_metric(self, run):
+        first, second = (run(metric="auroc", auroc=value) for value in (0.9, 0.91))
+        assert title(second, first) == "Kaggle: ventricles AUROC 0.9100 (+0.0100)"
+        assert title(second, run(0.9)) == "Kaggle: ventricles AUROC 0.9100"  # another metric: no difference
+
+    def test_a_metric_of_which_less_is_better(self, run):
+        first, second = (run(metric="hd95", hd95=value) for value in (5.0, 4.25))
+        assert title(second, first) == "Kaggle: ventricles HD95 4.25 (-0.75) (lower is better)"
+
+    @pytest.mark.parametrize("odd", ["sharpness", 3, None, ["dice"]])
+    def test_a_metric_that_is_not_known(self, odd, run):
+        assert title(run(metric=odd)) == "Kaggle: ventricles, no score"
+
 
 class TestMarkdown:
     def test_every_class_beside_the_last_run(self, run):
@@ -68,7 +81,8 @@ class TestMarkdown:
             "",
             f"- kernel [{KERNEL}](https://www.kaggle.com/code/{KERNEL}), finished",
             "- commit `abc`, `3` epochs in `2.5` minutes (`no GPU`), started `2026-11-21T08:00:00+00:00`",
-            "- in brackets: the difference to the run that was synced last, of commit `old`, started `2026-11-20`",
+            "- in brackets: the difference to the run that was synced last, of commit `old`, started `2026-11-20`; "
+            "lower is better for HD95 and ASSD",
             "",
             "![Curves of the training](https://github.com/x/curves.png)",
         ]

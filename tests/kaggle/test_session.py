@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from kaggle_runs import earlier_output
 
-from heartseg.config.bundle import config_files, find_bundle
+from heartseg.config.bundles import config_files, find_bundle
 from heartseg.errors import InputError
 from heartseg.kaggle import session
 from heartseg.kaggle.inputs import find_file

@@ -9,16 +9,15 @@ from pathlib import Path
 
 import pytest
 import yaml
+from kaggle_runs import outputs
 from kaggle_stub import SECRETS
-from repositories import BRANCH, FOLDER, KERNEL, made, outputs, told
 
 ROOT = Path(__file__).resolve().parents[2]
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 SYNC = ROOT / ".github" / "workflows" / "sync-kaggle.yml"
 STRICT = "check-extra-masked-returns,check-set-e-suppressed,deprecate-which,quote-safe-variables"
 PINNED = re.compile(r"[\w-]+/[\w-]+@[0-9a-f]{40} # v\d+(\.\d+){2}")
-
-repository = pytest.fixture(made)
+KERNEL, FOLDER = "alice/heartseg-left-atrium", "results/heartseg-left-atrium"
 
 
 def read(path):
@@ -96,52 +95,70 @@ def test_the_sync_may_write_only_in_its_job():
 
 
 @pytest.fixture
-def step(stub, repository, monkeypatch):
-    """Run the step that syncs as GitHub does: its script, by bash, in the checkout, for a kernel."""
-    (script,) = [step["run"] for step in steps(SYNC) if step.get("id") == "sync"]
+def step(stub, tmp_path, monkeypatch):
+    """Run the step that syncs as GitHub does: its script, by bash, in a checkout, for a kernel."""
+    script = named("sync")["run"]
+    checkout = tmp_path / "checkout"
+    checkout.mkdir()
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
-    monkeypatch.setenv("KAGGLE_API_TOKEN", "")  # as a secret that nobody set
+    monkeypatch.setenv("KAGGLE_API_TOKEN", "")  # as the variable of a missing secret
+    monkeypatch.setenv("GITHUB_OUTPUT", str(tmp_path / "output"))
+    monkeypatch.setenv("RUNNER_TEMP", str(tmp_path))
 
     def call(kernel):
         environment = {**os.environ, "KERNEL": kernel}
         call = ["bash", "--noprofile", "--norc", "-e", "-o", "pipefail", "-c", script]
-        done = subprocess.run(
-            call, cwd=repository.checkout, env=environment, capture_output=True, text=True, timeout=200
-        )
+        done = subprocess.run(call, cwd=checkout, env=environment, capture_output=True, text=True, timeout=200)
         assert not [secret for secret in SECRETS if secret in done.stdout + done.stderr]
         return done
 
     return call
 
 
+def named(identity):
+    (step,) = [step for step in steps(SYNC) if step.get("id") == identity]
+    return step
+
+
 class TestStep:
-    """The script of the workflow and the command line behind it."""
+    """The script of the workflow and the command that it runs."""
 
-    def test_first_then_again(self, step, stub, repository, tmp_path):
+    def test_first_then_again(self, step, stub, tmp_path):
         stub.serve(outputs(tmp_path / "run"))
-        first = step(KERNEL)
+        first, output = step(KERNEL), tmp_path / "output"
         assert first.returncode == 0, first.stderr
-        assert repository.log("%s") == "Kaggle: left-atrium Dice 0.9012"
-        assert f"{FOLDER}/evaluation_results.json" in repository.names()
-        assert (repository.checkout / "weights" / "model.pt").read_bytes() == b"weights 0.9012"
-        assert told(tmp_path) == f"changed=true\ndice=0.9012\nbranch={BRANCH}\n"
+        assert (tmp_path / "checkout" / FOLDER / "evaluation_results.json").is_file()
+        assert (tmp_path / "weights" / "model.pt").read_bytes() == b"weights 0.9012"
+        written = dict(line.split("=", 1) for line in output.read_text().splitlines())
+        assert written["changed"] == "true" and Path(written["body"]).read_text().startswith(f"## {written['title']}")
+        output.unlink()
         again = step(KERNEL)
-        assert again.returncode == 0 and f"{KERNEL}: nothing changed, {BRANCH} holds this run" in again.stdout
-        assert told(tmp_path) == "changed=false\n"
+        assert again.returncode == 0 and f"{KERNEL}: nothing changed, {FOLDER} has this run" in again.stdout
+        assert output.read_text() == "changed=false\n"
 
-    def test_what_is_no_kernel_is_neither_an_option_nor_a_script(self, step, repository):
+    def test_a_kernel_that_is_an_option_or_a_script(self, step, tmp_path):
         done = step("--help=$(touch here)")
         assert done.returncode == 2 and "write OWNER/NAME" in done.stderr and "Traceback" not in done.stderr
-        assert repository.branches() == ["main"] and not (repository.checkout / "here").exists()
+        assert not list((tmp_path / "checkout").iterdir())
 
 
 def test_every_kind_of_credentials_reaches_the_sync():
-    (step,) = [step for step in steps(SYNC) if step.get("id") == "sync"]
-    assert {"KAGGLE_API_TOKEN", "KAGGLE_USERNAME", "KAGGLE_KEY", "GH_TOKEN", "KERNEL"} == step["env"].keys()
+    assert {"KAGGLE_API_TOKEN", "KAGGLE_USERNAME", "KAGGLE_KEY", "KERNEL"} == named("sync")["env"].keys()
+
+
+def test_the_request_takes_the_outputs_of_the_sync():
+    """Only the results enter the commit; the branch is made on top of the default branch, and is never that one."""
+    given, checkout = named("request")["with"], steps(SYNC)[0]
+    assert named("request")["if"] == "steps.sync.outputs.changed == 'true'" and given["add-paths"] == "results"
+    assert checkout["with"]["ref"] == "${{ github.event.repository.default_branch }}" and "base" not in given
+    wanted = {"branch": "branch", "title": "title", "body-path": "body", "commit-message": "title"}
+    assert {key: given[key] for key in wanted} == {
+        key: f"${{{{ steps.sync.outputs.{name} }}}}" for key, name in wanted.items()
+    }
 
 
 def test_weights_are_kept_where_the_sync_puts_them():
-    (step,) = [step for step in steps(SYNC) if step.get("id") == "sync"]
     (keep,) = [step for step in steps(SYNC) if "upload-artifact" in step.get("uses", "")]
-    assert f"--weights-out {keep['with']['path']} " in step["run"]
-    assert keep["if"] == "steps.sync.outputs.changed == 'true'"
+    assert '--weights-out "$RUNNER_TEMP/weights" ' in named("sync")["run"]
+    assert keep["with"]["path"] == "${{ runner.temp }}/weights"
+    assert "steps.sync.outputs.changed == 'true'" in keep["if"]
