@@ -6,7 +6,7 @@ import errno
 import logging
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from difflib import get_close_matches
 from types import TracebackType
 from typing import Any
@@ -80,6 +80,12 @@ def flat(error: BaseException) -> str:
 def first_line(error: BaseException) -> str:
     """Return the first line of an error's text, or its type where there is no text."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def first_of(faults: Sequence[str]) -> str:
+    """Return the first of several faults, and how many more there are."""
+    more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+    return f"{faults[0]}{more}"
 
 
 def nearest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:

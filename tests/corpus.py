@@ -129,7 +129,7 @@ FILES = [  # whatever the file is to hold
     Broken("fourth axis of one", _voxels(lambda voxels: voxels[..., None]), "has a fourth axis of length 1; drop it"),
     Broken("2D", _voxels(lambda voxels: voxels[..., 3]), "is 2D (24 x 20), not 3D; stack the slices"),
     Broken("voxels far behind", _header(108, "<f", 1e9), "copy or export it again"),
-    Broken("unknown voxel type", _header(70, "<h", 999), "is no voxel type"),
+    Broken("unknown voxel type", _header(70, "<h", 999), "is not a voxel type"),
     Broken("colour", _header(70, "<h", 128), "colour or complex"),
 ]
 IMAGES = [
@@ -144,8 +144,8 @@ IMAGES = [
     ),
 ]
 LINKS = [
-    Broken("link to itself", _loop, "is a link that leads nowhere"),
-    Broken("link to nothing", _lost, "is a link that leads nowhere"),
+    Broken("link to itself", _loop, "is a broken link"),
+    Broken("link to nothing", _lost, "is a broken link"),
 ]
 LABELS = [
     Broken("empty label", _voxels(np.zeros_like), "is empty, every voxel is background; draw the label"),
@@ -158,6 +158,6 @@ LABELS = [
     Broken(
         "other place",
         lambda path: save(path, label(), AFFINE + np.eye(4, k=3) * 5),
-        "lies up to 5 mm away from its image; resample it onto the image",
+        "is up to 5 mm away from its image; resample it onto the image",
     ),
 ]

@@ -4,13 +4,16 @@ import os
 import re
 import signal
 import sys
+from contextlib import chdir
 from pathlib import Path
 
 import pytest
 from answers import refused, tree
 from corpus import FILES, IMAGES, LABELS, LINKS, Broken, dataset, image, save
 
-from heartseg.config.bundle import compose, config_files, find_bundle, inside, readable
+from heartseg.config.bundles import config_files, find_bundle
+from heartseg.config.composition import compose
+from heartseg.config.config_errors import readable
 from heartseg.errors import InputError
 
 SCANS = FILES + IMAGES + LINKS
@@ -124,7 +127,7 @@ def readers():
     ):
         settings = {"anatomy": "header", "spacing": [8, 8, 8]}
         config = compose(bundle, files, settings, {"bundle_root": str(bundle), "dataset_dir": ""})
-        with inside(bundle):
+        with chdir(bundle):
             found[door] = config.get_parsed_content(identity)
     return found
 
@@ -179,7 +182,7 @@ def test_a_pipe_is_not_waited_for(heartseg, seeded, tmp_path):
     status, out, err = heartseg(*words, "--out", tmp_path / "masks")
     (line,) = [line for line in err.splitlines() if line.startswith("heartseg: ")]
     assert (status, out) == (2, "0 segmented, 1 could not be segmented\n")
-    assert line == f"heartseg: {tmp_path / 'scan.nii.gz'}: is a pipe or a device, not a file; put a NIfTI file there"
+    assert line == f"heartseg: {tmp_path / 'scan.nii.gz'}: is a pipe or a device, not a file; give a NIfTI file"
     assert not (tmp_path / "masks").exists()
 
 

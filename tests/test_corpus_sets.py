@@ -10,7 +10,8 @@ import pytest
 from answers import refused, tree
 from corpus import FILES, IMAGES, LABELS, LINKS, dataset, image, label, save
 
-from heartseg.config.bundle import bundle_names, compose, config_files, find_bundle, settings_of_run
+from heartseg.config.bundles import bundle_names, config_files, find_bundle
+from heartseg.config.composition import compose, settings_of_run
 from heartseg.errors import InputError
 
 PAIR = {"image": "./imagesTr/case_0.nii.gz", "label": "./labelsTr/case_0.nii.gz"}
@@ -62,12 +63,12 @@ def _patient(folder: Path) -> None:
 
 SETS = [
     Set("label missing", gone("labelsTr/case_1.nii.gz"), "imagesTr/case_1.nii.gz", "has no label"),
-    Set("image missing", gone("imagesTr/case_1.nii.gz"), "labelsTr/case_1.nii.gz", "there is no image of this label"),
+    Set("image missing", gone("imagesTr/case_1.nii.gz"), "labelsTr/case_1.nii.gz", "has no matching image"),
     Set(
         "id twice",
         lambda folder: save(folder / "imagesTr" / "case_1.nii", image()),
         "imagesTr/case_1.nii.gz",
-        "its id is also that of case_1.nii",
+        "has the same id as case_1.nii",
         doors="check train segment evaluate",
     ),
     Set("empty folder", _emptied, "", "holds no", doors="check train segment evaluate"),
@@ -97,10 +98,10 @@ SETS = [
         "dataset.json names a file that is not there",
         write("dataset.json", json.dumps({"training": [{**PAIR, "label": "./labelsTr/gone.nii.gz"}]})),
         "labelsTr/gone.nii.gz",
-        "there is no such file; mend the data set",
+        "there is no such file; fix the data set",
         "there is no such file; check the path",
     ),
-    Set("broken Info.cfg", _patient, "patient002/Info.cfg", "ED is 'one', not the number of a frame"),
+    Set("broken Info.cfg", _patient, "patient002/Info.cfg", "ED is 'one', not a frame number"),
 ]
 
 
@@ -130,8 +131,8 @@ def test_a_broken_data_set(fault, door, seeded, heartseg, tmp_path):
 
 
 SPLITS = [
-    ("train: [case_0\nval: [case_1]\n", "line 2", "mend it"),
-    ('{"train": ["case_0"], "val": }', "line 1 column", "mend it"),
+    ("train: [case_0\nval: [case_1]\n", "line 2", "fix it"),
+    ('{"train": ["case_0"], "val": }', "line 1 column", "fix it"),
     ("[case_0, case_1]", 'lacks a list under "train"', "write"),
     ("train: case_0\nval: [case_1]\n", 'lacks a list under "train"', "write"),
     ("train: [0]\nval: [case_1]\n", "train: 0 is not text", "put the id in quotes"),

@@ -1,4 +1,4 @@
-"""Data: cases and splits, checks, scans, headers that lie, downloads."""
+"""Data sets: cases and splits, checks, reading scans and writing masks, wrong headers, downloads."""
 
 from heartseg.data.anatomy import AnatomicalAxesd, RandPosed
 from heartseg.data.cases import find_cases, folds_of, select_cases, split_cases

@@ -1,9 +1,9 @@
-"""ACDC's own layout: a folder for each patient, with frames of a cine by their number.
+"""ACDC's own layout: a folder for each patient, with numbered frames of a cine.
 
 ``patient001/`` holds ``patient001_frame01.nii.gz``, its truth ``patient001_frame01_gt.nii.gz``, and ``Info.cfg``,
-which says which frames are end-diastole (ED) and end-systole (ES) and to which group the patient belongs. Other
-files, such as the whole cine ``patient001_4d.nii.gz``, are passed over. The patients lie in one folder, or in
-``training/`` and ``testing/``, perhaps below ``database/``, as the archive unpacks.
+which says which frames are end-diastole (ED) and end-systole (ES) and which group the patient belongs to. Other
+files, such as the whole cine ``patient001_4d.nii.gz``, are ignored. The patients are in one folder, or in
+``training/`` and ``testing/``, perhaps inside ``database/``, as the archive unpacks.
 https://www.creatis.insa-lyon.fr/Challenge/acdc, Bernard et al. 2018, https://doi.org/10.1109/TMI.2018.2837502
 """
 
@@ -25,9 +25,9 @@ FRAME = re.compile(rf"[^.].*_frame(?P<number>\d+)(?P<truth>{TRUTH})?\.nii(\.gz)?
 
 @dataclass(frozen=True)
 class Info:
-    """What ``Info.cfg`` says of a patient: the phase of frames by their number, and the group, such as ``DCM``.
+    """The content of an ``Info.cfg``: phases by frame number, and the patient's group, such as ``DCM``.
 
-    ``fault``: one line, file and fault, where it cannot be used; then nothing else is known.
+    ``fault``: one line, file and fault, if the file cannot be used; then the rest is empty.
     """
 
     phases: dict[int, str] = field(default_factory=dict)
@@ -37,7 +37,7 @@ class Info:
 
 @dataclass(frozen=True)
 class Frames:
-    """Frames of patients: files of images and of truths, and the phase and group of each image, None if unknown."""
+    """Files of images and truths, and the phase and group (None if unknown) of each image."""
 
     images: list[str] = field(default_factory=list)
     truths: list[str] = field(default_factory=list)
@@ -46,10 +46,10 @@ class Frames:
 
 
 def patient_folders(folder: Path) -> tuple[list[Path], list[Path]]:
-    """Folders of the patients to train with and of those to test with; none in another layout.
+    """Return the folders of training and of test patients, both empty for another layout.
 
-    A patient's folder is one that holds ``Info.cfg`` or frames under its own name. Patients that lie in ``folder``
-    itself, and ``folder`` where it is a patient's, are to train with. Raises InputError for an unreadable folder.
+    A patient's folder holds ``Info.cfg``, or frames named after it. Patients directly in ``folder``, and ``folder``
+    itself if it is a patient's, are training patients. Raises InputError for an unreadable folder.
     """
     training = [folder] if _is_patient(folder) else _patients(folder) + _patients(folder / "training")
     testing = _patients(folder / "testing")
@@ -59,7 +59,7 @@ def patient_folders(folder: Path) -> tuple[list[Path], list[Path]]:
 
 
 def read_frames(folders: Iterable[Path]) -> Frames:
-    """The frames in folders of patients. ``faults``: an ``Info.cfg`` that is broken or names a missing frame."""
+    """Return the frames in patients' folders, with faults where an ``Info.cfg`` is broken or names a missing frame."""
     frames = Frames()
     for folder in folders:
         info, numbers = read_info(folder), set()
@@ -73,13 +73,13 @@ def read_frames(folders: Iterable[Path]) -> Frames:
         frames.faults.extend([info.fault] if info.fault else [])
         for number, phase in info.phases.items():
             if number not in numbers:
-                what = f"{phase} is frame {number}, but no file *_frame{number:02}.nii.gz lies beside it"
+                what = f"{phase} is frame {number}, but there is no file *_frame{number:02}.nii.gz"
                 frames.faults.append(f"{folder / INFO}: {what}")
     return frames
 
 
 def read_info(folder: str | os.PathLike[str]) -> Info:
-    """What ``Info.cfg`` in a folder says, with what is wrong with it; nothing where there is none."""
+    """Read the ``Info.cfg`` of a folder, with its fault if it has one; empty if there is no such file."""
     path = Path(folder) / INFO
     try:
         lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
@@ -94,7 +94,7 @@ def read_info(folder: str | os.PathLike[str]) -> Info:
         if not value:
             return Info(fault=f"{path}: does not say which frame is {phase}")
         if not re.fullmatch(r"[0-9]{1,6}", value):
-            return Info(fault=f"{path}: {phase} is {value!r}, not the number of a frame")
+            return Info(fault=f"{path}: {phase} is {value!r}, not a frame number")
         if int(value) in phases:
             return Info(fault=f"{path}: ED and ES are both frame {value}")
         phases[int(value)] = phase
@@ -102,9 +102,9 @@ def read_info(folder: str | os.PathLike[str]) -> Info:
 
 
 def phase_of(path: str | os.PathLike[str]) -> str | None:
-    """``"ED"`` or ``"ES"`` of a frame's file, from the ``Info.cfg`` beside it; None where that does not tell.
+    """Return ``"ED"`` or ``"ES"`` for a frame's file, from the ``Info.cfg`` in its folder, or None if unknown.
 
-    Raises InputError for an ``Info.cfg`` that is broken.
+    Raises InputError for a broken ``Info.cfg``.
     """
     path = Path(path)
     match = FRAME.fullmatch(path.name)
@@ -112,12 +112,12 @@ def phase_of(path: str | os.PathLike[str]) -> str | None:
         return None
     info = read_info(path.parent)
     if info.fault:
-        raise InputError(f"{info.fault}; mend or remove it")
+        raise InputError(f"{info.fault}; fix or remove it")
     return info.phases.get(int(match["number"]))
 
 
 def is_truth(path: str | os.PathLike[str]) -> bool:
-    """Whether a file is, by its name, the truth of a frame: ``patient001_frame01_gt.nii.gz``."""
+    """Return whether a file is named like a frame's truth, as ``patient001_frame01_gt.nii.gz`` is."""
     match = FRAME.fullmatch(Path(path).name)
     return match is not None and match["truth"] is not None
 
@@ -134,9 +134,9 @@ def _is_patient(folder: Path) -> bool:
 
 
 def _files(folder: Path) -> Iterator[tuple[str, int, bool]]:
-    """Files of frames in a folder: path, number of the frame, and whether it is a truth.
+    """Yield the frames' files in a folder: path, frame number, and whether it is a truth.
 
-    A broken link counts, so that it is reported and not passed over.
+    Broken links are included, so that they are reported rather than ignored.
     """
     for path in _entries(folder):
         match = FRAME.fullmatch(path.name)
@@ -148,4 +148,4 @@ def _entries(folder: Path) -> list[Path]:
     try:
         return sorted(folder.iterdir())
     except OSError as error:
-        raise InputError(f"{folder}: cannot be read ({error.strerror}); mend its permissions") from None
+        raise InputError(f"{folder}: cannot be read ({error.strerror}); fix its permissions") from None

@@ -1,4 +1,4 @@
-"""Headers that do not tell the truth: the anatomical axes of a scan, declared or recognised."""
+"""Anatomical axes of scans whose header may be wrong: declared, or recognised from the image."""
 
 from __future__ import annotations
 
@@ -35,27 +35,27 @@ from heartseg.networks.pose import (
 
 logger = logging.getLogger("heartseg")
 
-# A header is believed unless another pose is this probable. Unseen scans of the training data had 0.95 and more.
+# Probability of another pose above which a header is overruled. Unseen scans like the training data had 0.95 or more.
 CONTRADICTION = 0.8
 
 
 class AnatomicalAxesd(MapTransform, InvertibleTransform):
-    """Give a scan the affine of its anatomy where the header names other axes; undone by the inverse.
+    """Correct the affine of a scan whose header names the wrong axes; the inverse restores the header's affine.
 
-    What follows (``Orientationd``, the network) then sees the patient the right way up, while the inverse
-    restores the header's affine, so that the mask lies on the file's own grid.
+    Later transforms (``Orientationd``) and the network then see the patient the right way up, while the mask is
+    saved on the file's own grid.
 
     Args:
-        keys: images; the first decides for all of them (a label lies as its image does).
-        anatomy: ``"header"`` believes the header. Axis codes such as ``"ASR"`` declare, for a whole data set,
-            what the header's R, A and S really are. ``"auto"`` recognises the pose of each scan: the header is
-            overruled where another pose has a probability above 0.8, and believed where the other pose is
-            less sure; both with a warning that names the file.
-        weights: the pose network's weights, for ``"auto"``. Without the file the header is believed.
+        keys: images; the first decides for all of them (a label is oriented as its image).
+        anatomy: ``"header"`` trusts the header. Axis codes such as ``"ASR"`` declare, for a whole data set, what
+            the header's R, A and S really are. ``"auto"`` recognises the pose of each scan: the header is overruled
+            if another pose has a probability above 0.8, and trusted if another pose is less probable than that;
+            both with a warning that names the file.
+        weights: the pose network's weights, for ``"auto"``. If the file is missing, the header is trusted.
 
-    The image's meta gains ``anatomy``, what the header's R, A and S are taken for (``"RAS"`` where it is
-    believed), and ``anatomy_probability`` (NaN where nothing was recognised). Raises InputError for an
-    ``anatomy`` that means nothing.
+    Adds to the image's meta ``anatomy``, the axis codes used for the header's R, A and S (``"RAS"`` where it is
+    trusted), and ``anatomy_probability`` (NaN where nothing was recognised). Raises InputError for an invalid
+    ``anatomy``.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class AnatomicalAxesd(MapTransform, InvertibleTransform):
             try:
                 self.declared = axcodes_pose(str(anatomy))
             except ValueError as error:
-                raise InputError(f"anatomy: {error}; use auto, header or such codes") from None
+                raise InputError(f"anatomy: {error}; use auto, header or axis codes") from None
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         d = dict(data)
@@ -85,7 +85,7 @@ class AnatomicalAxesd(MapTransform, InvertibleTransform):
             header = image.affine.clone()
             image.meta["anatomy"], image.meta["anatomy_probability"] = pose_axcodes(pose), probability
             if pose:
-                image.affine = turn(pose) @ header
+                image.affine = pose_matrix(pose) @ header
             self.push_transform(image, extra_info={"header_affine": header})
         return d
 
@@ -101,45 +101,48 @@ class AnatomicalAxesd(MapTransform, InvertibleTransform):
             return self.declared, math.nan
         if self.anatomy == "header" or self.weights is None or not self.weights.is_file():
             return 0, math.nan
-        pose, probability, warning = judge_pose(image, self.weights)
+        pose, probability, warning = recognise_pose(image, self.weights)
         if warning:
             logger.warning(warning)
         return pose, probability
 
 
-def judge_pose(image: MetaTensor, weights: str | os.PathLike[str]) -> tuple[int, float, str | None]:
-    """Does the header of a scan ``[1, x, y, z]`` tell the truth, by the pose network with these weights?
+def recognise_pose(image: MetaTensor, weights: str | os.PathLike[str]) -> tuple[int, float, str | None]:
+    """Compare the header of a scan ``[1, x, y, z]`` with its anatomy, as the pose network sees it.
 
-    Returns the pose to read it in (0 is the header's), that pose's probability, and a line for people where
-    the anatomy contradicts the header or may do so.
+    Returns the pose to use (0 is the header's), its probability, and a one-line warning if the anatomy contradicts
+    the header or may do so.
     """
     canonical: Any = Orientation(axcodes="RAS", labels=None)(image)
     cube = centre_cube(canonical.as_tensor(), tuple(canonical.pixdim.tolist()))
     probabilities = pose_probabilities(load_pose_network(str(weights)), cube.cpu())
     best = int(probabilities.argmax())
-    sure = float(probabilities[best])
+    probability = float(probabilities[best])
     if best == 0:
-        return 0, sure, None
+        return 0, probability, None
     name = Path(str(image.meta.get("filename_or_obj", "scan"))).name
-    finding = f"what it calls R, A, S seems to be {', '.join(pose_axcodes(best))} (probability {sure:.2f})"
-    if sure < CONTRADICTION:
-        warning = f"{name}: the header may contradict the anatomy: {finding}; the header is believed: look"
+    finding = f"what it calls R, A, S seems to be {', '.join(pose_axcodes(best))} (probability {probability:.2f})"
+    if probability < CONTRADICTION:
+        warning = f"{name}: the header may contradict the anatomy: {finding}; the header is used, check the scan"
         return 0, float(probabilities[0]), warning
-    return best, sure, f"{name}: the header contradicts the anatomy: {finding}, and so it is read"
+    return best, probability, f"{name}: the header contradicts the anatomy: {finding}; the scan is read that way"
 
 
 def check_poses(cases: Iterable[CaseCheck], weights: str | os.PathLike[str]) -> Iterator[tuple[CaseCheck, str]]:
-    """The checked cases whose header contradicts the anatomy, or may do so, each with a line that says how."""
+    """Yield the cases whose header contradicts the anatomy, or may do so, each with a warning.
+
+    Raises InputError if the file of weights is missing.
+    """
     if not Path(weights).is_file():
-        raise InputError(f"{weights}: no such file; this bundle has no pose network, leave --bundle out")
+        raise InputError(f"{weights}: no such file; this bundle has no pose network, omit --bundle")
     for case in cases:
-        _, _, warning = judge_pose(to_tensor(*read_scan(case.image)), weights)
+        _, _, warning = recognise_pose(to_tensor(*read_scan(case.image)), weights)
         if warning:
             yield case, warning
 
 
-def turn(pose: int) -> torch.Tensor:
-    """The 4x4 matrix that takes the world a header speaks of to the anatomical one, for a pose."""
+def pose_matrix(pose: int) -> torch.Tensor:
+    """Return the 4x4 matrix from a header's world coordinates to anatomical ones, for a pose."""
     order, flips = POSES[pose]
     matrix = np.eye(4)
     matrix[:3, :3] = 0
@@ -149,17 +152,17 @@ def turn(pose: int) -> torch.Tensor:
 
 
 def anatomical_affine(affine: np.ndarray, meta: Mapping[str, Any]) -> np.ndarray:
-    """A header's affine (4x4), turned as the meta of an image that passed `AnatomicalAxesd` says."""
+    """Return a header's affine (4x4), corrected by the meta of an image that passed `AnatomicalAxesd`."""
     codes = str(meta.get("anatomy", "RAS"))
-    return np.asarray(turn(axcodes_pose(codes)).numpy() @ affine)
+    return np.asarray(pose_matrix(axcodes_pose(codes)).numpy() @ affine)
 
 
 class RandPosed(RandomizableTransform, MapTransform):
-    """A random view of a chest, for the pose network: ``[1, 28, 28, 28]`` at 4.5 mm, intensities about 0..1.
+    """Random views of a chest that train the pose network: ``[1, 28, 28, 28]`` at 4.5 mm, intensities about 0..1.
 
-    The image ``[1, x, y, z]``, RAS at 4.5 mm, is rotated, scaled and shifted about its middle, cut to a random
-    box (so that the shape of the field of view does not give the pose away), given another contrast and
-    noise, and turned into one of the 48 poses, whose number goes under ``pose_key``.
+    The image ``[1, x, y, z]``, RAS at 4.5 mm, is rotated, scaled and shifted about its centre, cropped to a random
+    box (so that the shape of the field of view does not reveal the pose), changed in contrast, made noisy, and turned
+    into one of the 48 poses, whose number is stored under ``pose_key``.
     """
 
     def __init__(self, keys: KeysCollection, pose_key: str = "pose", allow_missing_keys: bool = False) -> None:
@@ -176,21 +179,21 @@ class RandPosed(RandomizableTransform, MapTransform):
         return d
 
     def _view(self, volume: torch.Tensor) -> torch.Tensor:
-        turned = Rotation.from_euler("xyz", self.R.uniform(-0.3, 0.3, 3)).as_matrix() * self.R.uniform(0.8, 1.25, 3)
+        rotation = Rotation.from_euler("xyz", self.R.uniform(-0.3, 0.3, 3)).as_matrix() * self.R.uniform(0.8, 1.25, 3)
         half = np.array(volume.shape[1:]) / 2
         matrix = np.zeros((3, 4))
-        # affine_grid speaks of the last axis first, in halves of the volume.
-        matrix[:, :3] = (turned * (SIZE / 2) / half[:, None])[::-1, ::-1]
+        # affine_grid takes the last axis first, in units of half the volume.
+        matrix[:, :3] = (rotation * (SIZE / 2) / half[:, None])[::-1, ::-1]
         matrix[:, 3] = (self.R.uniform(-5, 5, 3) / half)[::-1]
         grid = F.affine_grid(torch.from_numpy(matrix).float()[None], [1, 1, SIZE, SIZE, SIZE], align_corners=False)
         view = F.grid_sample(volume[None].float(), grid, align_corners=False)[0]
         size = np.where(self.R.rand(3) < 0.5, self.R.randint(18, SIZE + 1, 3), SIZE)
         box = [slice(a, a + n) for n in size for a in [int(self.R.randint(0, SIZE - n + 1))]]
-        seen = unit_range(view[(slice(None), *box)])
+        crop = unit_range(view[(slice(None), *box)])
         if self.R.rand() < 0.7:
-            seen = seen ** self.R.uniform(0.5, 2)
+            crop = crop ** self.R.uniform(0.5, 2)
         view = torch.zeros_like(view)
-        view[(slice(None), *box)] = seen
+        view[(slice(None), *box)] = crop
         if self.R.rand() < 0.5:
             view += torch.from_numpy(self.R.normal(0, self.R.uniform(0, 0.1), view.shape)).float()
         return view

@@ -1,4 +1,4 @@
-"""Which cases of a data set train and which validate."""
+"""The cases of a data set, split into training and validation."""
 
 from __future__ import annotations
 
@@ -12,46 +12,45 @@ from monai.data import partition_dataset
 
 from heartseg.data.acdc import patient_folders
 from heartseg.data.layout import LAYOUT, MISSING, Case, Part, scan
-from heartseg.errors import InputError, flat
+from heartseg.errors import InputError, first_of, flat
 
 __all__ = ["Case", "find_cases", "folds_of", "select_cases", "split_cases"]
 
 
 def find_cases(dataset_dir: str | os.PathLike[str], labelled: bool | None = None) -> list[Case]:
-    """Cases of a data set, sorted by id within the training and the test part.
+    """Return the cases of a data set, sorted by id within the training and the test part.
 
     Args:
-        dataset_dir: Decathlon layout, patients' folders as in ACDC, or a plain folder of images (then nothing is
-            labelled).
+        dataset_dir: Decathlon layout, patients' folders as in ACDC, or a plain folder of images without labels.
         labelled: True: the training images, which must all have a label; False: the test images; None: both,
-            training images without label included.
+            including training images without a label.
 
     Raises:
-        InputError: the folder is missing or empty, an id occurs twice, an ``Info.cfg`` is broken or names a missing
-            frame, or (``labelled=True``) a file that ``dataset.json`` names is missing, some images lack a label or
-            some labels their image.
+        InputError: the folder is missing or empty, an id is repeated, an ``Info.cfg`` is broken or names a missing
+            frame, or (``labelled=True``) a file listed in ``dataset.json`` is missing, or some images lack a label
+            or some labels an image.
     """
     training, test = scan(dataset_dir)
     if labelled:
         cases = _labelled(training)
     else:
         parts = [test] if labelled is False else [training, test]
-        # A missing file is told by whoever reads it: a broken link does not keep the others from being segmented.
+        # Missing files are reported when they are read, so that one broken link does not stop the other scans.
         faults = [fault for part in parts for fault in part.faults if not fault.endswith(MISSING)]
-        _refuse(faults, "mend the data set")
+        _refuse(faults, "fix the data set")
         cases = [case for part in parts for case in part.cases]
     if not cases:
         kind = {True: "labelled cases", False: "test images", None: "images"}[labelled]
         tests = "expected imagesTs/, testing/ as in ACDC, or image files in the folder itself"
-        raise _nothing(dataset_dir, kind, tests if labelled is False else LAYOUT)
+        raise _no_cases(dataset_dir, kind, tests if labelled is False else LAYOUT)
     return cases
 
 
 def split_cases(cases: Sequence[Case], fold: int = 0, folds: int = 4, seed: int = 0) -> tuple[list[Case], list[Case]]:
-    """Cross-validation split by patient: (training cases, validation cases), each in the given order.
+    """Return (training cases, validation cases) of a cross-validation split by patient, each in the given order.
 
-    The sorted patients are shuffled with ``seed`` and dealt into ``folds`` parts, equal but for one patient;
-    part ``fold`` validates. The names alone decide, not the order or the place of the files.
+    The sorted patients are shuffled with ``seed`` and divided into ``folds`` parts whose sizes differ by at most one
+    patient; part ``fold`` is for validation. The split depends on the patients' names only.
 
     Raises:
         InputError: ``fold``, ``folds`` or ``seed`` out of range, or fewer patients than folds.
@@ -68,14 +67,14 @@ def split_cases(cases: Sequence[Case], fold: int = 0, folds: int = 4, seed: int 
 
 
 def folds_of(validation_share: float) -> int:
-    """Into how many parts the patients are dealt so that one of them is about this share of all.
+    """Return the number of folds of which one is about this share of the patients.
 
-    Raises InputError for a share that is none, or that leaves no part to train with.
+    Raises InputError for a share that is not a number, or that leaves nothing to train with.
     """
     number = isinstance(validation_share, int | float) and not isinstance(validation_share, bool)
     folds = round(1 / validation_share) if number and 0 < validation_share <= 1 else 0
     if folds < 2:
-        fault = "is no share of the patients that leaves some to train with"
+        fault = "is not a share of the patients that leaves some for training"
         raise InputError(f"validation_share: {validation_share!r} {fault}; give a number above 0, up to 0.5")
     return folds
 
@@ -88,63 +87,63 @@ def select_cases(
     seed: int = 0,
     split_file: str | os.PathLike[str] | None = None,
 ) -> list[Case]:
-    """The labelled cases of one section of a data set; what a bundle's YAML calls.
+    """Return the labelled cases of one section of a data set; bundles call this in their YAML.
 
     Args:
         section: "train" or "val" of the training part, "test" (the labelled cases of the test part), or "all"
-            (every labelled case of both, whatever the split).
+            (every labelled case of both parts, regardless of the split).
         fold, folds, seed: see `split_cases`; unused with a ``split_file``.
-        split_file: JSON or YAML file ``{"train": [ids], "val": [ids]}``. Cases that it does not name are left
-            out, and only those that it names need a label.
+        split_file: JSON or YAML file ``{"train": [ids], "val": [ids]}``. Cases that it does not list are left
+            out, and only those that it lists need a label.
 
     Raises:
-        InputError: as `find_cases` and `split_cases`; a split file that is unreadable, lacks a key, names an
-            unknown, unlabelled or repeated id, or has a patient on both sides.
+        InputError: as for `find_cases` and `split_cases`; a split file that is unreadable, lacks a key, lists an
+            unknown, unlabelled or repeated id, or has one patient on both sides.
     """
     if section not in ("train", "val", "test", "all"):
         raise InputError(f"section: {section!r} is unknown; use train, val, test or all")
     if section in ("test", "all"):
-        return _whatever_the_split(dataset_dir, section)
+        return _unsplit_cases(dataset_dir, section)
     if split_file:
         training, _ = scan(dataset_dir)
-        _refuse(training.faults, "mend the data set")
+        _refuse(training.faults, "fix the data set")
         train, val = _split_by_file(training.cases, Path(split_file))
     else:
         train, val = split_cases(find_cases(dataset_dir, labelled=True), fold, folds, seed)
     return train if section == "train" else val
 
 
-def _whatever_the_split(dataset_dir: str | os.PathLike[str], section: str) -> list[Case]:
+def _unsplit_cases(dataset_dir: str | os.PathLike[str], section: str) -> list[Case]:
     training, test = scan(dataset_dir)
-    # Most test parts have no labels: then what is wrong with them is no matter here.
+    # Most test parts have no labels; then their faults do not matter here.
     cases = _labelled(test) if any("label" in case for case in test.cases) else []
     if section == "test":
         if not cases:
             expected = 'expected testing/ with truths as in ACDC, or labels under "test" of dataset.json'
-            raise _nothing(dataset_dir, "labelled test cases", expected)
+            raise _no_cases(dataset_dir, "labelled test cases", expected)
         return cases
     if not cases:
         return find_cases(dataset_dir, labelled=True)
     own = _labelled(training)
     both = {case["id"] for case in own} & {case["id"] for case in cases}
-    _refuse([f"{dataset_dir}: {identity} is in training and test" for identity in sorted(both)], "keep it in one")
+    _refuse([f"{dataset_dir}: {identity} is in training and test" for identity in sorted(both)], "remove it from one")
     return own + cases
 
 
 def _labelled(part: Part) -> list[Case]:
-    """The labelled cases of a part. InputError where its lists are at fault, or others have no label."""
-    _refuse(part.faults, "mend the data set")
+    """Return the labelled cases of a part. Raises InputError if it has faults, or unpaired files besides."""
+    _refuse(part.faults, "fix the data set")
     cases = [case for case in part.cases if "label" in case]
     if cases:
-        _refuse(part.unpaired, "complete the pair, or move its file out of the folder")
+        _refuse(part.unpaired, "add the missing file, or move this one out of the folder")
     return cases
 
 
 def _split_by_file(cases: list[Case], path: Path) -> tuple[list[Case], list[Case]]:
     try:
         content = ConfigParser.load_config_file(path)
-    except Exception as error:  # the YAML and the JSON parser have error families of their own
-        raise InputError(f"{path}: cannot be read as JSON or YAML ({flat(error)}); mend it") from error
+    except Exception as error:  # the YAML and JSON parsers raise various kinds of errors
+        raise InputError(f"{path}: cannot be read as JSON or YAML ({flat(error)}); fix it") from error
     known = {case["id"]: case for case in cases}
     sides: list[list[Case]] = []
     seen: set[str] = set()
@@ -156,7 +155,7 @@ def _split_by_file(cases: list[Case], path: Path) -> tuple[list[Case], list[Case
             if not isinstance(identity, str):
                 raise InputError(f"{path}: {key}: {identity!r} is not text; put the id in quotes")
             if identity not in known:
-                raise InputError(f"{path}: {key}: there is no case {identity!r}; an id is a file name less .nii.gz")
+                raise InputError(f"{path}: {key}: there is no case {identity!r}; an id is a file name without .nii.gz")
             if identity in seen:
                 raise InputError(f"{path}: {key}: {identity} is listed twice; name each case once")
             if "label" not in known[identity]:
@@ -175,10 +174,10 @@ def _check_range(key: str, value: object, low: int, high: int) -> None:
         raise InputError(f"{key}: {value!r} is out of range; give a whole number from {low} to {high - 1}")
 
 
-def _nothing(dataset_dir: str | os.PathLike[str], kind: str, expected: str) -> InputError:
-    """What to say of a data set that holds none of what was asked for."""
+def _no_cases(dataset_dir: str | os.PathLike[str], kind: str, expected: str) -> InputError:
+    """Return the error for a data set without the cases asked for; it names a subfolder that may be the right one."""
     inside: list[Path] = []
-    with suppress(InputError):  # a folder that cannot be read is no hint
+    with suppress(InputError):  # from a subfolder that cannot be read
         folders = [path for path in sorted(Path(dataset_dir).iterdir()) if path.is_dir()]
         inside = [path for path in folders if (path / "imagesTr").is_dir() or any(patient_folders(path))]
     hint = f"; did you mean {inside[0]}?" if inside else ""
@@ -187,6 +186,4 @@ def _nothing(dataset_dir: str | os.PathLike[str], kind: str, expected: str) -> I
 
 def _refuse(faults: list[str], remedy: str) -> None:
     if faults:
-        others = len(faults) - 1
-        more = f" (and {others} more such fault{'s' if others > 1 else ''})" if others else ""
-        raise InputError(f"{faults[0]}{more}; {remedy}")
+        raise InputError(f"{first_of(faults)}; {remedy}")

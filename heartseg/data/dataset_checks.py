@@ -1,4 +1,4 @@
-"""What is wrong with images, labels and data sets, in one line each, before any of them reaches a network."""
+"""Check images, labels and whole data sets; each fault is one line."""
 
 from __future__ import annotations
 
@@ -14,63 +14,21 @@ import numpy as np
 from nibabel.affines import voxel_sizes
 
 from heartseg.data.layout import LAYOUT, MISSING, Case, Part, declared_labels, scan
-from heartseg.data.nifti import by, check_same_grid, check_spacing, check_voxels, count_labels, listed, read_nifti
+from heartseg.data.nifti import (
+    check_same_grid,
+    check_spacing,
+    check_voxels,
+    count_labels,
+    dimensions,
+    listed,
+    read_nifti,
+)
 from heartseg.errors import InputError, one_line
-
-
-def check_image(path: str | os.PathLike[str], data: bool = True) -> nib.Nifti1Image:
-    """Open a NIfTI image [x, y, z] that can be segmented.
-
-    Args:
-        path: ``.nii`` or ``.nii.gz`` file.
-        data: also read the voxels, once, to the end of the file; else only its header.
-
-    Returns:
-        The image as nibabel loads it (voxels still on disk).
-
-    Raises:
-        InputError: missing, unreadable, damaged or cut short; not NIfTI; not 3D; spacing zero or not finite;
-            affine singular or not finite; voxels NaN, infinite or all equal; a header that cannot be true.
-    """
-    image, voxels = read_nifti(path, data)
-    if voxels is not None:
-        check_voxels(voxels, str(path))
-    return image
-
-
-def check_label(path: str | os.PathLike[str], labels: Collection[int] | None = None) -> nib.Nifti1Image:
-    """Open a NIfTI label map [x, y, z] of whole numbers.
-
-    Args:
-        path: ``.nii`` or ``.nii.gz`` file.
-        labels: the values allowed beside 0 (background); None: any whole number from 0 up.
-
-    Raises:
-        InputError: as `check_image` for the file; empty, fractional, negative or undeclared values.
-    """
-    image, voxels = read_nifti(path)
-    count_labels(voxels, labels, str(path))
-    return image
-
-
-def check_pair(
-    image_path: str | os.PathLike[str],
-    label_path: str | os.PathLike[str],
-    labels: Collection[int] | None = None,
-) -> tuple[nib.Nifti1Image, nib.Nifti1Image]:
-    """Open an image and its label.
-
-    Raises:
-        InputError: as `check_image` and `check_label`, or the two are not on one grid (`check_same_grid`).
-    """
-    image, label = check_image(image_path), check_label(label_path, labels)
-    check_same_grid(image, label, str(label_path))
-    return image, label
 
 
 @dataclass
 class CaseCheck:
-    """What was found in one case. ``spacing`` in mm; ``voxels`` counts each foreground label."""
+    """Findings in one case. ``spacing`` in mm; ``voxels`` counts each foreground label."""
 
     id: str
     patient: str
@@ -86,14 +44,14 @@ class CaseCheck:
 
     @property
     def millilitres(self) -> dict[int, float]:
-        """Volume of each foreground label in mL."""
+        """The volume of each foreground label in mL."""
         voxel = float(np.prod(self.spacing)) / 1000 if self.spacing else 0.0
         return {label: count * voxel for label, count in self.voxels.items()}
 
 
 @dataclass
 class DatasetReport:
-    """Every case of a data set, and what concerns the data set as a whole."""
+    """Findings in every case of a data set, and in the data set as a whole."""
 
     dataset_dir: str
     labels: dict[int, str]
@@ -104,16 +62,16 @@ class DatasetReport:
 
     @property
     def all_errors(self) -> list[str]:
-        """Errors of the data set, then of each case."""
+        """The errors of the data set, then those of each case."""
         return [one_line(e) for e in self.errors + [error for case in self.cases for error in case.errors]]
 
     @property
     def all_warnings(self) -> list[str]:
-        """Warnings of the data set, then of each case."""
+        """The warnings of the data set, then those of each case."""
         return [one_line(w) for w in self.warnings + [warning for case in self.cases for warning in case.warnings]]
 
     def volumes(self) -> dict[int, list[float]]:
-        """Volumes of each label in mL, over the cases that hold it."""
+        """Return the volumes of each label in mL, over the cases that contain it."""
         found: dict[int, list[float]] = {}
         for case in self.cases:
             for label, volume in case.millilitres.items():
@@ -121,7 +79,7 @@ class DatasetReport:
         return dict(sorted(found.items()))
 
     def lines(self) -> list[str]:
-        """Summary of the geometry and the labels, without errors and warnings."""
+        """Return a summary of geometry and labels, without errors and warnings."""
         labelled = sum(case.label is not None for case in self.cases)
         patients = len({case.patient for case in self.cases})
         lines = [f"cases: {len(self.cases)} ({labelled} labelled) of {patients} patients"]
@@ -143,25 +101,25 @@ def check_dataset(
     labels: Collection[int] | None = None,
     progress: Callable[[list[Case]], Iterable[Case]] | None = None,
 ) -> DatasetReport:
-    """Check every case of a data set, reading each file once; one bad case does not hide the next.
+    """Check every case of a data set, reading each file once; faults in one case do not stop the check.
 
     Args:
         dataset_dir: Decathlon layout, patients' folders as in ACDC, or a plain folder of images.
         labels: values allowed in a label; None: those of ``dataset.json``, else any whole number from 0 up.
-        progress: wraps the list of cases while it is walked, e.g. `rich.progress.track`.
+        progress: wraps the iteration over the cases, such as `rich.progress.track`.
 
     Raises:
-        InputError: the folder or its ``dataset.json`` cannot be read. All else is in the report.
+        InputError: the folder or its ``dataset.json`` cannot be read. All other faults are in the report.
     """
     training, test = scan(dataset_dir)
     declared = dict.fromkeys(labels, "") if labels is not None else declared_labels(dataset_dir)
     report = DatasetReport(str(dataset_dir), declared or {}, [])
-    _judge_lists(report, training, test)
+    _check_lists(report, training, test)
     cases = training.cases + test.cases
     for case in progress(cases) if progress else cases:
         report.cases.append(_check_case(case, declared))
     if declared is None and any(case.label for case in report.cases):
-        report.notes.append("no labels are declared (dataset.json), so any whole number passes as a label")
+        report.notes.append("no labels are declared (dataset.json), so any whole number is accepted as a label")
     same: dict[str, str] = {}
     for result in report.cases:
         if result.digest and same.setdefault(result.digest, result.id) != result.id:
@@ -173,8 +131,8 @@ def check_dataset(
     return report
 
 
-def _judge_lists(report: DatasetReport, training: Part, test: Part) -> None:
-    """Note what the file lists alone show; missing files are left to the check of their case."""
+def _check_lists(report: DatasetReport, training: Part, test: Part) -> None:
+    """Report faults in the lists of files; missing files are reported with their case."""
     faults = [fault for fault in training.faults + test.faults if not fault.endswith(MISSING)]
     report.errors += faults + training.unpaired + test.unpaired
     if not training.cases and not test.cases:
@@ -208,7 +166,7 @@ def _check_case(case: Case, declared: dict[int, str] | None) -> CaseCheck:
         result.voxels = count_labels(voxels, declared, result.label)
         absent = [value for value in declared or {} if value and value not in result.voxels]
         if absent:
-            result.warnings.append(f"{result.label}: holds no voxel of label {listed(absent)}")
+            result.warnings.append(f"{result.label}: has no voxels of label {listed(absent)}")
         if image is not None:
             check_same_grid(image, label, result.label)
     except InputError as error:
@@ -217,20 +175,20 @@ def _check_case(case: Case, declared: dict[int, str] | None) -> CaseCheck:
 
 
 def _oddities(image: nib.Nifti1Image, name: str) -> list[str]:
-    """Header entries that readers disagree on or that make no sense for a heart."""
+    """Return warnings about header entries that readers interpret differently, or that make no sense for a heart."""
     header, found = image.header, []
     spacing = voxel_sizes(image.affine)
     if not np.allclose(spacing, header.get_zooms()[:3], rtol=1e-2):
-        stated = by(header.get_zooms()[:3])
-        found.append(f"{name}: pixdim says {stated} mm, the affine {by(spacing)} mm; the affine is used")
+        stated = dimensions(header.get_zooms()[:3])
+        found.append(f"{name}: pixdim says {stated} mm, the affine {dimensions(spacing)} mm; the affine is used")
     if not int(header["sform_code"]) and not int(header["qform_code"]):
-        found.append(f"{name}: the header states no orientation; its axes are taken as they lie")
+        found.append(f"{name}: the header states no orientation; its axes are used as stored")
     if header.get_xyzt_units()[0] in ("meter", "micron"):
         found.append(f"{name}: lengths are in {header.get_xyzt_units()[0]}; they are read as mm")
     return found
 
 
 def _ranges(rows: list[Any]) -> str:
-    """``320 x 320 x 90..130`` of several shapes or spacings."""
+    """Format the ranges of several shapes or spacings: ``320 x 320 x 90..130``."""
     spans = [(f"{min(axis):.4g}", f"{max(axis):.4g}") for axis in zip(*rows, strict=True)]
     return " x ".join(low if low == high else f"{low}..{high}" for low, high in spans)

@@ -1,4 +1,4 @@
-"""Files that are whole or not there at all, and where they came from."""
+"""Atomic writing of files, and the provenance of results."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ import heartseg
 from heartseg.errors import InputError
 from heartseg.networks.weights import licence_of, read_notes
 
-COMMIT_FILE = "COMMIT"  # in the package, where it was packed from a checkout
-PARTIAL = ".partial-[0-9]*-*"  # what is being written, or was by a process that was killed meanwhile
+COMMIT_FILE = "COMMIT"  # in a package that was packed from a checkout
+PARTIAL = ".partial-[0-9]*-*"  # files being written, or left behind by a killed process
 
 
 @contextmanager
 def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yield a temporary name beside ``path``; rename it onto ``path`` when the block ends well, else remove it.
+    """Yield a temporary path in the folder of ``path``; rename it to ``path`` on success, else remove it.
 
-    The suffixes are kept (``mask.nii.gz`` stays a ``.nii.gz``), since writers choose the format by them.
+    It keeps the suffixes (``mask.nii.gz`` stays a ``.nii.gz``), by which writers choose the format.
     """
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"{path.parent}: cannot be written ({error.strerror}); name another output folder") from None
+        raise InputError(f"{path.parent}: cannot be written ({error.strerror}); use another output folder") from None
     temporary = path.with_name(f".partial-{os.getpid()}-{path.name}")
     try:
         yield temporary
@@ -45,16 +45,15 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def write_json(path: str | os.PathLike[str], content: Any) -> None:
-    """Write JSON that any reader accepts: NaN and infinity are refused rather than written."""
+    """Write JSON that any reader accepts. Raises ValueError for NaN and infinity, which JSON does not know."""
     with atomic(path) as temporary:
         temporary.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def plain(value: Any, finite: bool = False) -> Any:
-    """Return a value as JSON and checkpoints hold it: numbers, text, None, lists and mappings.
+    """Convert a value to what JSON and checkpoints can hold: numbers, strings, None, lists and dictionaries.
 
-    Arrays and tensors become lists, and other objects their text. With ``finite``, numbers that are not finite, which
-    JSON does not know, become None.
+    Arrays and tensors become lists, other objects strings. With ``finite``, NaN and infinity become None.
     """
     if isinstance(value, np.ndarray | np.generic | torch.Tensor):
         value = value.tolist()
@@ -68,16 +67,16 @@ def plain(value: Any, finite: bool = False) -> Any:
 
 
 def sha256(path: str | os.PathLike[str]) -> str:
-    """Hex digest of a file, read in pieces."""
+    """Return the hex digest of a file, read in chunks."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @lru_cache(maxsize=1)
 def commit() -> str | None:
-    """The commit of the checkout that heartseg runs from or was packed from, with ``-dirty`` for local changes.
+    """Return the commit that heartseg runs from or was packed from, with ``-dirty`` for local changes.
 
-    None if it was installed.
+    None for an installed package.
     """
     package = Path(heartseg.__file__).parent
     root = package.parent
@@ -92,9 +91,9 @@ def commit() -> str | None:
 
 
 def provenance(weights: str | os.PathLike[str] | None = None) -> dict[str, Any]:
-    """What every result carries: the version, the commit if there is one, and the hash of the weights.
+    """Return the provenance that every result carries: versions, commit, and the file name and hash of the weights.
 
-    Beside the hash stands the name of their licence, where one is noted (`heartseg.networks.weights.licence_of`).
+    The weights' licence is named too, if it is known (`heartseg.networks.weights.licence_of`).
     """
     import monai
 
@@ -113,7 +112,7 @@ def provenance(weights: str | os.PathLike[str] | None = None) -> dict[str, Any]:
 
 
 def read_cases_of(weights: str | os.PathLike[str]) -> dict[str, list[str]]:
-    """The ids under ``train`` and ``val`` beside weights; empty where nobody wrote them down."""
+    """Return the ids of the ``train`` and ``val`` cases recorded with weights; empty if none were recorded."""
     notes = read_notes(weights)
     sides = {side: notes.get(side) for side in ("train", "val")}
     return {side: ids for side, ids in sides.items() if isinstance(ids, list) and all(isinstance(i, str) for i in ids)}

@@ -1,8 +1,8 @@
-"""How a data set lies on disk: the Medical Segmentation Decathlon's layout (https://arxiv.org/abs/1902.09063).
+"""Layouts of data sets: the Medical Segmentation Decathlon's (https://arxiv.org/abs/1902.09063).
 
 ``imagesTr/``, ``labelsTr/`` and ``imagesTs/`` hold one NIfTI file per case; "training" and "test" in a
-``dataset.json`` are honoured. Where there is none of these, patients' folders are read (`heartseg.data.acdc`). A
-plain folder of images is accepted where no labels are needed.
+``dataset.json`` take precedence. Without any of these, patients' folders are read (`heartseg.data.acdc`). A plain
+folder of images is accepted where no labels are needed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from monai.data import load_decathlon_datalist
 from heartseg.data.acdc import TRUTH, patient_folders, read_frames
 from heartseg.errors import InputError, flat
 
-SUFFIXES = (".nii.gz", ".nii")
 MISSING = "there is no such file"
 LAYOUT = (
     "expected imagesTr/ and labelsTr/ with one .nii or .nii.gz file of the same name per case, or folders "
@@ -30,9 +29,9 @@ FOLDERS = ("imagesTr", "labelsTr", "imagesTs")
 
 
 class Case(TypedDict):
-    """One image and, where there is one, its label. Frames of one patient share ``patient``.
+    """One image and its label, if there is one. Frames of one patient share ``patient``.
 
-    ``phase`` ("ED" or "ES") and ``group`` (such as "DCM") are there where the data set states them.
+    ``phase`` ("ED" or "ES") and ``group`` (such as "DCM") are present where the data set states them.
     """
 
     id: str
@@ -45,10 +44,11 @@ class Case(TypedDict):
 
 @dataclass(frozen=True)
 class Part:
-    """The training or the test half of a data set, sorted by id.
+    """The training or the test part of a data set, sorted by id.
 
-    ``faults`` spoil any use of it (an id twice, a listed file that is missing), ``unpaired`` only the use of its
-    labels (an image without label where others have one, a label without image). Each is one line: file and fault.
+    ``faults`` prevent any use of it (a repeated id, a listed file that is missing), ``unpaired`` only the use of its
+    labels (an image without a label where others have one, a label without an image). Each is one line: file and
+    fault.
     """
 
     cases: list[Case] = field(default_factory=list)
@@ -57,35 +57,40 @@ class Part:
 
 
 def case_id(path: str | os.PathLike[str]) -> str | None:
-    """File name without ``.nii`` or ``.nii.gz``; None for other files and hidden ones (``._*`` of a Mac)."""
+    """Return a file name without ``.nii`` or ``.nii.gz``; None for other and for hidden files (``._*`` of a Mac)."""
     name = Path(path).name
-    suffix = next((suffix for suffix in SUFFIXES if name.lower().endswith(suffix)), None)
-    return name[: -len(suffix)] if suffix and not name.startswith(".") else None
+    stem = nifti_stem(name)
+    return None if stem == name or name.startswith(".") else stem
+
+
+def nifti_stem(path: str | os.PathLike[str]) -> str:
+    """Return a file name without ``.nii`` or ``.nii.gz``, or as it is if it ends otherwise."""
+    return re.sub(r"(?ai:\.nii(\.gz)?)\Z", "", Path(path).name)
 
 
 def patient_of(identity: str) -> str:
-    """Patient of a case: ``patient002_frame01`` and ``patient002_frame02`` are both ``patient002``."""
+    """Return the patient of a case: ``patient002`` for ``patient002_frame01`` and ``patient002_frame02``."""
     return re.sub(r"_frame\d+$", "", identity)
 
 
 def read_properties(dataset_dir: str | os.PathLike[str]) -> dict[str, Any]:
-    """Content of ``dataset.json``, empty if there is none. Raises InputError if it is not a JSON object."""
+    """Read ``dataset.json``; empty if there is none. Raises InputError if it is not a JSON object."""
     path = Path(dataset_dir) / "dataset.json"
     if not path.is_file():
         return {}
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path}: cannot be read as JSON ({flat(error)}); mend or remove it") from error
+        raise InputError(f"{path}: cannot be read as JSON ({flat(error)}); fix or remove it") from error
     if not isinstance(content, dict):
-        raise InputError(f"{path}: holds a {type(content).__name__}, not an object; mend or remove it")
+        raise InputError(f"{path}: holds a {type(content).__name__}, not an object; fix or remove it")
     return content
 
 
 def declared_labels(dataset_dir: str | os.PathLike[str]) -> dict[int, str] | None:
-    """Labels of ``dataset.json`` as {value: name}, None if it has none.
+    """Return the labels of ``dataset.json`` as {value: name}, or None if it has none.
 
-    The Decathlon writes ``{"1": name}``, nnU-Net ``{name: 1}`` or ``{name: [1, 2]}``.
+    The Decathlon writes ``{"1": name}``; nnU-Net ``{name: 1}`` or ``{name: [1, 2]}``.
     """
     entries = read_properties(dataset_dir).get("labels")
     if not entries:
@@ -107,7 +112,7 @@ def declared_labels(dataset_dir: str | os.PathLike[str]) -> dict[int, str] | Non
 
 
 def scan(dataset_dir: str | os.PathLike[str]) -> tuple[Part, Part]:
-    """Training and test part of a data set, with all that is wrong with their lists.
+    """Return the training and the test part of a data set, with all faults in their lists of files.
 
     Raises InputError only if the folder or its ``dataset.json`` cannot be read.
     """
@@ -129,7 +134,7 @@ def scan(dataset_dir: str | os.PathLike[str]) -> tuple[Part, Part]:
 
 
 def _frames(folders: list[Path]) -> Part:
-    """The part that patients' folders make up."""
+    """Return the part that consists of these patients."""
     frames = read_frames(folders)
     part = _paired(frames.images, frames.truths, TRUTH)
     for case in part.cases:
@@ -142,7 +147,7 @@ def _frames(folders: list[Path]) -> Part:
 
 
 def _listed(folder: Path, properties: dict[str, Any], key: str) -> Part | None:
-    """The part that ``dataset.json`` lists under ``key``; None without such a list (nnU-Net writes none)."""
+    """Return the part that ``dataset.json`` lists under ``key``, or None if it has no list (nnU-Net writes none)."""
     if key not in properties:
         return None
     path = folder / "dataset.json"
@@ -155,23 +160,23 @@ def _listed(folder: Path, properties: dict[str, Any], key: str) -> Part | None:
         if wrong is not None or any(image is None for image, _ in pairs):
             raise TypeError(f"{wrong!r} is not one file name")
         if nameless := [image for image, _ in pairs if not Path(image).name]:
-            raise TypeError(f"{nameless[0]!r} is no file's name")
+            raise TypeError(f"{nameless[0]!r} is not a file name")
     except (AttributeError, LookupError, TypeError, ValueError) as error:
         remedy = 'write {"image": "./imagesTr/x.nii.gz", "label": "./labelsTr/x.nii.gz"} per case'
         fault = f'"{key}" has an entry that is not a case ({flat(error)})'
         raise InputError(f"{path}: {fault}; {remedy}") from error
-    # the Decathlon's own lists are clean, but some repacked ones name the Mac's ._ files too
+    # the Decathlon's own lists are clean, but some repackaged ones also list a Mac's ._ files
     return _part([(image, label) for image, label in pairs if not Path(image).name.startswith("._")])
 
 
 def _paired(paths: list[str], labels: Iterable[str] = (), suffix: str = "") -> Part:
-    """Pair images with labels of their name and ``suffix``; ``x_0000`` (as nnU-Net has it) also fits label ``x``."""
+    """Pair images with the labels of their name plus ``suffix``; nnU-Net's ``x_0000`` also matches label ``x``."""
     by_id: dict[str, str] = {}
-    twice: list[str] = []
+    repeated: list[str] = []
     for path in labels:
         identity = str(case_id(path)).removesuffix(suffix)
         if identity in by_id:
-            twice.append(_twice(path, by_id[identity]))
+            repeated.append(_repeated(path, by_id[identity]))
         else:
             by_id[identity] = path
     names = {case_id(path) for path in paths}
@@ -184,12 +189,12 @@ def _paired(paths: list[str], labels: Iterable[str] = (), suffix: str = "") -> P
         pairs.append((path, by_id.get(name)))
         used.add(name)
     part = _part(pairs)
-    stray = [f"{path}: there is no image of this label" for name, path in by_id.items() if name not in used]
-    return Part(part.cases, twice + part.faults, part.unpaired + stray)
+    stray = [f"{path}: has no matching image" for name, path in by_id.items() if name not in used]
+    return Part(part.cases, repeated + part.faults, part.unpaired + stray)
 
 
 def _part(pairs: Iterable[tuple[str, str | None]]) -> Part:
-    """Name the cases, sort them, and note repeated ids, missing files and missing labels."""
+    """Name and sort the cases; note repeated ids, missing files and missing labels."""
     found: dict[str, Case] = {}
     faults: list[str] = []
     for image, label in pairs:
@@ -200,7 +205,7 @@ def _part(pairs: Iterable[tuple[str, str | None]]) -> Part:
         if label is not None:
             case["label"] = label
         if identity in found:
-            faults.append(_twice(image, found[identity]["image"]))
+            faults.append(_repeated(image, found[identity]["image"]))
             continue
         missing = [path for path in (image, label) if path and not os.path.isfile(path)]
         faults += [f"{path}: {MISSING}" for path in missing]
@@ -208,16 +213,16 @@ def _part(pairs: Iterable[tuple[str, str | None]]) -> Part:
     cases = [found[identity] for identity in sorted(found)]
     bare = [case["image"] for case in cases if "label" not in case]
     partly = 0 < len(bare) < len(cases)
-    return Part(cases, faults, [f"{image}: has no label, other images have" for image in bare if partly])
+    return Part(cases, faults, [f"{image}: has no label, but other images do" for image in bare if partly])
 
 
 def _volumes(folder: Path) -> list[str]:
-    """NIfTI files of a folder. A broken link counts, so that it is reported and not passed over."""
+    """Return the NIfTI files of a folder, broken links included, so that they are reported rather than ignored."""
     if not folder.is_dir():
         return []
     return [str(path) for path in sorted(folder.iterdir()) if case_id(path) and not path.is_dir()]
 
 
-def _twice(path: str, other: str) -> str:
+def _repeated(path: str, other: str) -> str:
     name = Path(other).name
-    return f"{path}: its id is also that of {name if name != Path(path).name else other}"
+    return f"{path}: has the same id as {name if name != Path(path).name else other}"

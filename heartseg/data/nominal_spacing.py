@@ -1,4 +1,4 @@
-"""Headers that say nothing of a voxel's true size."""
+"""Headers whose spacing is nominal, not the true voxel size."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from heartseg.errors import InputError
 
 
 def is_nominal(affine: Any, nominal: Sequence[float] | None, file: str | os.PathLike[str] | None = None) -> bool:
-    """Whether a header was made up: its axes are just ``nominal`` mm long, straight, and begin at 0, 0, 0.
+    """Return whether an affine is made up: exactly ``nominal`` mm per axis, not rotated, with its origin at 0, 0, 0.
 
-    Public copies of ACDC lost the voxels' size and position and carry such headers. What is measured with them in
-    mL, g and mm is nominal; Dice and ejection fraction, which are ratios, are not touched. A file with an
-    ``Info.cfg`` beside it comes from the original archive, whose headers are true.
+    Public copies of ACDC have lost the voxels' size and position and have such headers. Measurements from them in
+    mL, g and mm are nominal; Dice and ejection fraction, which are ratios, are not affected. A file with an
+    ``Info.cfg`` in its folder is from the original archive, whose headers are true.
 
     Args:
         affine: ``[4, 4]`` in mm, tensor or array.
-        nominal: mm per axis; None: every header is believed.
-        file: the scan, where it is one.
+        nominal: mm per axis; None: every header is trusted.
+        file: path of the scan, if it has one.
 
     Raises:
         InputError: ``nominal`` is not three positive numbers.

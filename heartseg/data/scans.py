@@ -1,4 +1,4 @@
-"""Scans in and masks out, each on its own grid."""
+"""Load scans and save masks, each on its own grid."""
 
 from __future__ import annotations
 
@@ -19,25 +19,23 @@ from monai.transforms import MapTransform
 from heartseg.data.acdc import is_truth
 from heartseg.data.cases import find_cases
 from heartseg.data.files import atomic
+from heartseg.data.layout import nifti_stem
 from heartseg.data.layout import scan as read_layout
 from heartseg.data.nifti import check_grid, check_same_grid, check_spacing, check_voxels, count_labels, read_nifti
 from heartseg.errors import InputError
 
 logger = logging.getLogger("heartseg")
-SUFFIXES = (".nii.gz", ".nii")
 
 
 class LoadScand(MapTransform):
-    """Read NIfTI scans into MetaTensors ``[1, x, y, z]`` (float32), checked; each file is read once.
+    """Load scans as checked MetaTensors ``[1, x, y, z]`` (float32); each file is read once.
 
     Args:
-        keys: what to load. A value may be a path, a nibabel image or a MetaTensor ``[x, y, z]`` or
-            ``[1, x, y, z]``.
-        reference: the key of the scan itself, if possible the first; every other key is a label map and must
-            lie on its grid.
-        labels: values that a label map may hold beside 0; None for any whole number.
+        keys: items to load, each a path, a nibabel image, or a MetaTensor ``[x, y, z]`` or ``[1, x, y, z]``.
+        reference: key of the scan itself, preferably the first; all other keys are label maps on its grid.
+        labels: values that a label map may hold besides 0; None for any whole number.
 
-    Raises InputError, one line that names the file, for whatever cannot be segmented or learned from.
+    Raises InputError for anything that cannot be used for inference or training.
     """
 
     def __init__(
@@ -61,14 +59,17 @@ class LoadScand(MapTransform):
             else:
                 count_labels(voxels, self.labels, name)
                 scan = d.get(self.reference)
-                if isinstance(scan, MetaTensor):  # perhaps resampled since: the grid it was read on is in its meta
+                if isinstance(scan, MetaTensor):  # it may have been resampled: its original grid is in the meta
                     check_same_grid(_grid(scan), image, name)
             d[key] = to_tensor(image, voxels, name)
         return d
 
 
 def read_scan(source: Any) -> tuple[Any, np.ndarray, str]:
-    """A scan as a nibabel image, its voxels ``[x, y, z]`` and its name. InputError where it is not a 3D volume."""
+    """Return a scan as a nibabel image, its voxels ``[x, y, z]`` and its name.
+
+    Raises InputError if it is not a 3D volume.
+    """
     image: Any
     if isinstance(source, str | os.PathLike):
         image, voxels = read_nifti(source)
@@ -81,14 +82,14 @@ def read_scan(source: Any) -> tuple[Any, np.ndarray, str]:
     elif isinstance(source, nib.spatialimages.SpatialImage):
         image, voxels, name = source, np.asanyarray(source.dataobj), source.get_filename() or "the image"
     else:
-        raise InputError(f"{type(source).__name__}: is no scan; give a path, a nibabel image or a MetaTensor")
+        raise InputError(f"{type(source).__name__}: is not a scan; give a path, a nibabel image or a MetaTensor")
     check_grid(image.shape, image.affine, name)
     return image, voxels, name
 
 
 def to_tensor(image: Any, voxels: np.ndarray, name: str) -> MetaTensor:
-    """Voxels as a MetaTensor ``[1, x, y, z]`` that knows its file and the grid it was read on."""
-    # Byte order and integer widths that torch lacks end here. A copy: later transforms write in place.
+    """Return voxels as a MetaTensor ``[1, x, y, z]``, with their file and original grid in its meta."""
+    # Converts byte orders and integer types that torch lacks. A copy, since later transforms write in place.
     tensor = torch.from_numpy(np.array(voxels, dtype=np.float32, order="C"))[None]
     affine = torch.as_tensor(np.asarray(image.affine, dtype=np.float64))
     meta = {"filename_or_obj": name, "original_affine": affine.clone(), "spatial_shape": np.array(image.shape)}
@@ -98,8 +99,8 @@ def to_tensor(image: Any, voxels: np.ndarray, name: str) -> MetaTensor:
 class SaveMaskd(MapTransform):
     """Write masks as ``output_dir/<scan's name>.nii.gz`` (uint8) with the geometry of the scan's own header.
 
-    Shape, affine, orientation codes and units come from the file that was segmented, so any viewer lays the
-    mask over it. The file appears whole or not at all. Raises InputError where the mask's grid is another.
+    Shape, affine, orientation codes and units are those of the segmented file, so that any viewer overlays the two.
+    Writing is atomic. Raises InputError if the mask is on another grid.
     """
 
     def __init__(self, keys: KeysCollection, output_dir: str | os.PathLike[str], image_key: str = "image") -> None:
@@ -119,14 +120,14 @@ class SaveMaskd(MapTransform):
 
 
 def mask_image(mask: torch.Tensor, like: Any) -> nib.Nifti1Image:
-    """A mask ``[1, x, y, z]`` as a NIfTI image (uint8) on the grid of the image ``like``: affine, codes and units."""
+    """Return a mask ``[1, x, y, z]`` as a NIfTI image (uint8) with the affine, codes and units of ``like``."""
     array = np.asarray(torch.as_tensor(mask).detach().cpu()[0].numpy(), dtype=np.uint8)
     if array.shape != tuple(like.shape):
         raise InputError(f"{like.get_filename()}: its mask has the shape {array.shape}, not {tuple(like.shape)}")
     image = nib.Nifti1Image(array, like.affine)
     if isinstance(like, nib.Nifti1Image):
         header = like.header
-        with suppress(ValueError):  # a quaternion that is no rotation, which only an unread qform can have
+        with suppress(ValueError):  # an unused qform may hold a quaternion that is not a rotation
             image.set_qform(header.get_qform(), int(header["qform_code"]))
         image.set_sform(like.affine, int(header["sform_code"]) or int(header["qform_code"]) or 1)
         image.header.set_xyzt_units(*header.get_xyzt_units())
@@ -134,17 +135,15 @@ def mask_image(mask: torch.Tensor, like: Any) -> nib.Nifti1Image:
 
 
 def mask_path(scan: str | os.PathLike[str], output_dir: str | os.PathLike[str]) -> Path:
-    """Where the mask of a scan goes: ``output_dir/<input name>.nii.gz``."""
-    name = Path(scan).name
-    stem = next((name[: -len(suffix)] for suffix in SUFFIXES if name.lower().endswith(suffix)), name)
-    return Path(output_dir) / f"{stem}.nii.gz"
+    """Return the path of a scan's mask: ``output_dir/<input name>.nii.gz``."""
+    return Path(output_dir) / f"{nifti_stem(scan)}.nii.gz"
 
 
 def mask_target(scan: str | os.PathLike[str], output_dir: str | os.PathLike[str]) -> Path:
-    """`mask_path`, or InputError where the mask would take the place of the scan itself."""
+    """Return `mask_path`. Raises InputError if the mask would replace the scan itself."""
     target = mask_path(scan, output_dir)
     if _is_same(target, scan):
-        raise InputError(f"{scan}: its mask would replace the scan itself; name another output folder")
+        raise InputError(f"{scan}: its mask would replace the scan itself; use another output folder")
     return target
 
 
@@ -152,12 +151,12 @@ def list_scans(
     inputs: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     skip_done: str | os.PathLike[str] | None = None,
 ) -> list[dict[str, str]]:
-    """Scans to segment, as ``{"image": path}``, from files and folders.
+    """Return the scans to segment, as ``{"image": path}``, from files and folders.
 
-    A folder gives its NIfTI files; a data set those of its test part (``imagesTs``, or ``testing`` in ACDC's own
-    layout), or all where it has none. With ``skip_done``, scans that have a mask in that folder are left out and
-    counted in the log. Raises InputError for a missing input, an empty folder, and two inputs whose masks would
-    have one name.
+    A folder stands for its NIfTI files; a data set for its test images (``imagesTs``, or ``testing`` in ACDC's own
+    layout), or for all images if it has none. With ``skip_done``, scans that have a mask in that folder are left out
+    and counted in the log. Raises InputError for a missing input, an empty folder, or two inputs whose masks would
+    have the same name.
     """
     inputs = [inputs] if isinstance(inputs, str | os.PathLike) else list(inputs)
     scans: list[str] = []
@@ -186,12 +185,12 @@ def list_scans(
 
 
 def _is_same(one: str | os.PathLike[str], other: str | os.PathLike[str]) -> bool:
-    """Whether two names are of one file, whether it is there or not; a link to itself is itself."""
+    """Return whether two paths are the same file; unlike os.path.samefile, also for missing files and broken links."""
     return os.path.realpath(one) == os.path.realpath(other)
 
 
 def _grid(scan: MetaTensor) -> nib.Nifti1Image:
-    """The grid that a scan was read on, without its voxels."""
+    """Return a placeholder image on the grid that a scan was loaded on."""
     affine = torch.as_tensor(scan.meta.get("original_affine", scan.affine)).cpu().numpy()
     shape = tuple(int(n) for n in scan.meta.get("spatial_shape", scan.shape[1:]))
     return nib.Nifti1Image(np.broadcast_to(np.uint8(0), shape), affine)

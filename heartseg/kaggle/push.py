@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from heartseg.config.bundles import PACKAGE
 from heartseg.config.command_lines import say
 from heartseg.data.files import atomic, write_json
-from heartseg.errors import InputError
+from heartseg.errors import InputError, first_of
 from heartseg.kaggle.metadata import FILE, OWNER, compose_metadata, doubts, lint, read_metadata
 from heartseg.kaggle.script import LIMIT, Script, kernel_script, session_options
 from heartseg.kaggle.service import Pushed, Service
@@ -53,10 +53,10 @@ def make_kernel(
     """
     content = _of_the_checkout()
     if content is not None and (faults := lint(content)):
-        raise _faulty(faults)
+        raise InputError(f"{FILE}: {first_of(faults)}")
     metadata = compose_metadata(bundle.name, OWNER, content, data, gpu, internet, wheels, resume, public)
     if faults := lint(metadata):
-        raise _faulty(faults)
+        raise InputError(f"{FILE}: {first_of(faults)}")
     options = session_options(bundle, data, overlays, set_, minutes, resume)
     return Kernel(kernel_script(bundle, options, metadata["enable_internet"] is True), metadata)
 
@@ -66,7 +66,7 @@ def write_kernel(kernel: Kernel, folder: Path) -> None:
     with atomic(folder / str(kernel.metadata["code_file"])) as temporary:
         temporary.write_bytes(kernel.script.text.encode("ascii"))
     if faults := lint(kernel.metadata, folder):
-        raise _faulty(faults)
+        raise InputError(f"{FILE}: {first_of(faults)}")
     write_json(folder / FILE, kernel.metadata)
 
 
@@ -111,9 +111,3 @@ def _of_the_checkout() -> dict[str, Any] | None:
     """The metadata that lie beside heartseg; None where it is installed, or there are none."""
     base = PACKAGE.parent / FILE
     return read_metadata(base) if base.is_file() else None
-
-
-def _faulty(faults: Sequence[str]) -> InputError:
-    others = len(faults) - 1
-    more = f" (and {others} more such fault{'s' if others > 1 else ''})" if others else ""
-    return InputError(f"{FILE}: {faults[0]}{more}")

@@ -1,4 +1,4 @@
-"""ACDC's own layout: patients' folders, frames, phases from Info.cfg."""
+"""ACDC's own layout: patients' folders, frames, and phases from Info.cfg."""
 
 import pytest
 
@@ -14,7 +14,7 @@ INFO = "ED: 1\nES: 12\nGroup: DCM\nHeight: 184.0\nNbFrame: 30\nWeight: 95.0\n"
 
 
 def patient(folder, name, frames=(1, 12), truths=(1, 12), info=INFO):
-    """A patient's folder with empty files, as ACDC names them, and what else lies there."""
+    """Create a patient's folder with empty files named as in ACDC, and other files found there."""
     folder = folder / name
     folder.mkdir(parents=True)
     for frame in frames:
@@ -62,14 +62,14 @@ def test_a_patient_has_two_frames_with_phase_and_group(tmp_path):
 
 def test_a_frame_between_end_diastole_and_end_systole_has_a_group_but_no_phase(tmp_path):
     patient(tmp_path, "patient001", frames=(1, 5, 12), truths=(1, 5, 12))
-    told = [(case["id"][-2:], case.get("phase"), case["group"]) for case in find_cases(tmp_path, labelled=True)]
-    assert told == [("01", "ED", "DCM"), ("05", None, "DCM"), ("12", "ES", "DCM")]
+    found = [(case["id"][-2:], case.get("phase"), case["group"]) for case in find_cases(tmp_path, labelled=True)]
+    assert found == [("01", "ED", "DCM"), ("05", None, "DCM"), ("12", "ES", "DCM")]
     assert "phase" not in find_cases(tmp_path)[1]
 
 
 def test_without_info_there_is_neither_phase_nor_group(tmp_path):
     patient(tmp_path, "patient001", info=None)
-    patient(tmp_path, "patient002", info="ED: 1\r\nES: 12\r\n")  # as the test patients had it, by Windows
+    patient(tmp_path, "patient002", info="ED: 1\r\nES: 12\r\n")  # as for the test patients, with Windows line ends
     first, _, third, _ = find_cases(tmp_path)
     assert first.keys() == {"id", "patient", "image", "label"}
     assert third.keys() == {"id", "patient", "image", "label", "phase"}
@@ -116,7 +116,7 @@ def test_test_patients_alone(tmp_path):
 def test_one_id_in_training_and_test(tmp_path):
     patient(tmp_path / "training", "patient001")
     patient(tmp_path / "testing", "patient001")
-    with pytest.raises(InputError, match=r"patient001_frame01 is in training and test \(and 1 more such fault\); keep"):
+    with pytest.raises(InputError, match=r"patient001_frame01 is in training and test \(and 1 more\); remove"):
         select_cases(tmp_path, "all")
 
 
@@ -124,7 +124,7 @@ def test_one_patient_in_two_places(tmp_path):
     first = patient(tmp_path, "patient001")
     second = patient(tmp_path / "training", "patient001")
     name = "patient001_frame01.nii.gz"
-    assert f"{second / name}: its id is also that of {first / name}" in faults(tmp_path)
+    assert f"{second / name}: has the same id as {first / name}" in faults(tmp_path)
 
 
 @pytest.mark.parametrize("info", [INFO, None])
@@ -141,7 +141,7 @@ def test_a_folder_of_frames_of_several_patients_stays_a_plain_folder(tmp_path):
     assert ids(find_cases(tmp_path, labelled=False)) == ["patient001_frame01", "patient002_frame01"]
 
 
-def test_folders_that_are_no_patients(tmp_path):
+def test_folders_that_are_not_patients(tmp_path):
     patient(tmp_path, "patient001")
     patient(tmp_path, ".cache")
     (tmp_path / "masks").mkdir()
@@ -170,18 +170,18 @@ def test_a_frame_without_truth_and_a_truth_without_frame(tmp_path):
     folder = patient(tmp_path, "patient001", frames=(1, 12), truths=(1, 13))
     training, _ = scan(tmp_path)
     assert training.unpaired == [
-        f"{folder}/patient001_frame12.nii.gz: has no label, other images have",
-        f"{folder}/patient001_frame13_gt.nii.gz: there is no image of this label",
+        f"{folder}/patient001_frame12.nii.gz: has no label, but other images do",
+        f"{folder}/patient001_frame13_gt.nii.gz: has no matching image",
     ]
-    with pytest.raises(InputError, match="frame12.nii.gz: has no label, other images have .*; complete the pair"):
+    with pytest.raises(InputError, match="frame12.nii.gz: has no label, but other images do .*; add the missing file"):
         find_cases(tmp_path, labelled=True)
     assert ids(find_cases(tmp_path)) == ["patient001_frame01", "patient001_frame12"]
 
 
-def test_check_finds_what_is_unpaired_among_the_test_patients(tmp_path):
+def test_check_finds_unpaired_files_of_test_patients(tmp_path):
     folder = patient(tmp_path / "testing", "patient101", truths=(1,))
     report = check_dataset(tmp_path)
-    assert report.errors == [f"{folder}/patient101_frame12.nii.gz: has no label, other images have"]
+    assert report.errors == [f"{folder}/patient101_frame12.nii.gz: has no label, but other images do"]
     with pytest.raises(InputError, match="patient101_frame12.nii.gz: has no label"):
         select_cases(tmp_path, "test")
 
@@ -194,15 +194,15 @@ def test_check_finds_what_is_unpaired_among_the_test_patients(tmp_path):
         ("", "does not say which frame is ED"),
         ("ED:\nES: 12\n", "does not say which frame is ED"),
         ("\x89PNG\r\n", "does not say which frame is ED"),
-        ("ED: one\nES: 12\n", "ED is 'one', not the number of a frame"),
-        ("ED: 1\nES: 12.5\n", "ES is '12.5', not the number of a frame"),
-        ("ED: 1\nES: -12\n", "ES is '-12', not the number of a frame"),
+        ("ED: one\nES: 12\n", "ED is 'one', not a frame number"),
+        ("ED: 1\nES: 12.5\n", "ES is '12.5', not a frame number"),
+        ("ED: 1\nES: -12\n", "ES is '-12', not a frame number"),
         ("ED: 12\nES: 12\n", "ED and ES are both frame 12"),
         ("ED: 1\nES: 01\n", "ED and ES are both frame 01"),
-        ("ED: 1\nES: 9\n", "ES is frame 9, but no file *_frame09.nii.gz lies beside it"),
+        ("ED: 1\nES: 9\n", "ES is frame 9, but there is no file *_frame09.nii.gz"),
     ],
 )
-def test_a_broken_info_is_a_fault_in_one_line(tmp_path, info, fault):
+def test_a_broken_info_is_a_one_line_fault(tmp_path, info, fault):
     folder = patient(tmp_path, "patient001", info=info)
     line = f"{folder}/Info.cfg: {fault}"
     assert faults(tmp_path) == [line]
@@ -210,7 +210,7 @@ def test_a_broken_info_is_a_fault_in_one_line(tmp_path, info, fault):
     for labelled in (True, None):
         with pytest.raises(InputError) as caught:
             find_cases(tmp_path, labelled)
-        assert str(caught.value) == f"{line}; mend the data set"
+        assert str(caught.value) == f"{line}; fix the data set"
 
 
 def test_info_that_cannot_be_read(tmp_path):
@@ -219,11 +219,11 @@ def test_info_that_cannot_be_read(tmp_path):
     assert faults(tmp_path) == [f"{folder}/Info.cfg: cannot be read (Is a directory)"]
 
 
-def test_an_info_without_frames_is_a_patient_at_fault(tmp_path):
+def test_an_info_without_frames_is_a_fault(tmp_path):
     folder = patient(tmp_path, "patient001", frames=(), truths=())
     assert faults(tmp_path) == [
-        f"{folder}/Info.cfg: ED is frame 1, but no file *_frame01.nii.gz lies beside it",
-        f"{folder}/Info.cfg: ES is frame 12, but no file *_frame12.nii.gz lies beside it",
+        f"{folder}/Info.cfg: ED is frame 1, but there is no file *_frame01.nii.gz",
+        f"{folder}/Info.cfg: ES is frame 12, but there is no file *_frame12.nii.gz",
     ]
 
 
@@ -232,7 +232,7 @@ def test_one_frame_in_two_files_and_a_broken_link(tmp_path):
     (folder / "patient001_frame01.nii").touch()
     (folder / "patient001_frame12.nii.gz").symlink_to(tmp_path / "gone.nii.gz")
     assert faults(tmp_path) == [
-        f"{folder}/patient001_frame01.nii.gz: its id is also that of patient001_frame01.nii",
+        f"{folder}/patient001_frame01.nii.gz: has the same id as patient001_frame01.nii",
         f"{folder}/patient001_frame12.nii.gz: there is no such file",
     ]
 
@@ -244,10 +244,10 @@ def test_a_folder_that_cannot_be_read(tmp_path, monkeypatch):
     monkeypatch.setattr(acdc.Path, "iterdir", refuse)
     with pytest.raises(InputError) as caught:
         acdc.patient_folders(tmp_path)
-    assert str(caught.value) == f"{tmp_path}: cannot be read (Permission denied); mend its permissions"
+    assert str(caught.value) == f"{tmp_path}: cannot be read (Permission denied); fix its permissions"
 
 
-def test_the_parent_folder_is_told_apart(tmp_path):
+def test_the_error_suggests_a_data_set_in_a_subfolder(tmp_path):
     patient(tmp_path / "ACDC" / "database" / "training", "patient001")
     with pytest.raises(InputError, match=r"or folders patient001/ ... as in ACDC; did you mean .*/ACDC\?$"):
         find_cases(tmp_path, labelled=True)
@@ -260,7 +260,7 @@ def test_read_info(tmp_path):
 
 
 def test_phase_of_a_file(tmp_path):
-    folder = patient(tmp_path, "patient001", frames=(1, 5), truths=(1,))  # end-systole need not lie there
+    folder = patient(tmp_path, "patient001", frames=(1, 5), truths=(1,))  # the end-systolic frame may be missing
     assert phase_of(folder / "patient001_frame01.nii.gz") == "ED"
     assert phase_of(folder / "patient001_frame01_gt.nii.gz") == "ED"
     assert phase_of(str(folder / "patient001_frame12.nii")) == "ES"
@@ -269,11 +269,11 @@ def test_phase_of_a_file(tmp_path):
     assert phase_of(patient(tmp_path, "patient002", info=None) / "patient002_frame01.nii.gz") is None
 
 
-def test_phase_of_a_file_beside_a_broken_info(tmp_path):
+def test_phase_of_a_file_with_a_broken_info(tmp_path):
     folder = patient(tmp_path, "patient001", info="ED: 1\n")
     with pytest.raises(InputError) as caught:
         phase_of(folder / "patient001_frame01.nii.gz")
-    assert str(caught.value) == f"{folder}/Info.cfg: does not say which frame is ES; mend or remove it"
+    assert str(caught.value) == f"{folder}/Info.cfg: does not say which frame is ES; fix or remove it"
 
 
 def test_real_frames_in_this_layout(tmp_path, real_data):

@@ -1,4 +1,4 @@
-"""Headers that lie: the anatomy is declared or recognised, and the mask still lies on the file's own grid."""
+"""Wrong headers: the anatomy is declared or recognised, and the mask is still on the file's own grid."""
 
 import logging
 import math
@@ -13,7 +13,7 @@ from nibabel.affines import voxel_sizes
 
 import heartseg.data.anatomy as anatomy_module
 from heartseg.data import AnatomicalAxesd, LoadScand
-from heartseg.data.anatomy import anatomical_affine, check_poses, judge_pose
+from heartseg.data.anatomy import anatomical_affine, check_poses, recognise_pose
 from heartseg.data.dataset_checks import CaseCheck
 from heartseg.errors import InputError
 from heartseg.networks.pose import axcodes_pose, pose_axcodes
@@ -38,9 +38,9 @@ def lines(caplog):
 
 @pytest.fixture
 def network_says(monkeypatch, tmp_path):
-    """Make the pose network find these probabilities, the rest shared evenly; gives the file of its weights."""
+    """Make the pose network return these probabilities, the rest spread evenly; return its file of weights."""
 
-    def say(**shares):
+    def patch(**shares):
         weights = tmp_path / "pose.pt"
         weights.touch()
         probabilities = torch.full((48,), (1 - sum(shares.values())) / (48 - len(shares)))
@@ -50,7 +50,7 @@ def network_says(monkeypatch, tmp_path):
         monkeypatch.setattr(anatomy_module, "pose_probabilities", lambda network, cube: probabilities)
         return weights
 
-    return say
+    return patch
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def warned(caplog):
 
 
 @pytest.mark.parametrize("affine", [PLAIN, OBLIQUE], ids=["plain", "oblique"])
-def test_header_is_believed_where_asked(affine, network_says, warned):
+def test_the_header_is_trusted_on_request(affine, network_says, warned):
     weights = network_says(ASR=0.99)
     image = AnatomicalAxesd("image", anatomy="header", weights=weights)({"image": scan(affine)})["image"]
     assert torch.equal(image.affine, affine)
@@ -70,14 +70,14 @@ def test_header_is_believed_where_asked(affine, network_says, warned):
 
 
 def test_declared_axes_by_hand():
-    """ASR: what the header calls R runs to the front, its A upwards, its S to the right."""
+    """ASR: what the header calls R points forwards, its A upwards, its S to the right."""
     image = AnatomicalAxesd("image", anatomy="ASR")({"image": scan()})["image"]
     expected = [[0, 0, 4, 30], [2, 0, 0, -10], [0, 3, 0, 20], [0, 0, 0, 1]]
     assert image.affine.tolist() == expected
     assert nib.aff2axcodes(image.affine.numpy()) == ("A", "S", "R")
     assert image.meta["anatomy"] == "ASR"
     assert math.isnan(image.meta["anatomy_probability"])
-    assert torch.equal(image.as_tensor(), scan().as_tensor())  # no voxel moves
+    assert torch.equal(image.as_tensor(), scan().as_tensor())  # no voxel is moved
 
 
 def test_declared_flips_by_hand():
@@ -87,7 +87,7 @@ def test_declared_flips_by_hand():
 
 
 def test_declared_axes_of_an_oblique_header_by_hand():
-    """The world turns as a whole: the rows of the affine change places, its tilt stays."""
+    """World coordinates are rotated as a whole: the rows of the affine are permuted, its tilt stays."""
     image = AnatomicalAxesd("image", anatomy="ASL")({"image": scan(OBLIQUE)})["image"]
     right, front, up, last = OBLIQUE.tolist()
     assert image.affine.tolist() == [[-value for value in up], right, front, last]
@@ -111,7 +111,7 @@ def test_inverse_restores_the_header_exactly(codes):
     assert back.applied_operations == []
 
 
-def test_a_mask_of_the_network_comes_back_onto_the_header(network_says):
+def test_a_predicted_mask_is_restored_to_the_header_s_grid(network_says):
     weights = network_says(SLP=0.97)
     pipeline = Compose([AnatomicalAxesd("image", weights=weights), Orientationd("image", axcodes="RAS", labels=None)])
     data = pipeline({"image": scan(OBLIQUE)})
@@ -140,7 +140,7 @@ def test_a_missing_key_is_an_error_unless_allowed():
     assert data["image"].meta["anatomy"] == "ASR"
 
 
-def test_a_contradicted_header_is_overruled_and_said_so(network_says, warned):
+def test_a_contradicted_header_is_overruled_with_a_warning(network_says, warned):
     weights = network_says(ASR=0.9, RAS=0.05)
     image = AnatomicalAxesd("image", weights=str(weights))({"image": scan()})["image"]
     assert nib.aff2axcodes(image.affine.numpy()) == ("A", "S", "R")
@@ -148,11 +148,11 @@ def test_a_contradicted_header_is_overruled_and_said_so(network_says, warned):
     assert image.meta["anatomy_probability"] == pytest.approx(0.9)
     assert lines(warned) == [
         "la_001.nii.gz: the header contradicts the anatomy: "
-        "what it calls R, A, S seems to be A, S, R (probability 0.90), and so it is read"
+        "what it calls R, A, S seems to be A, S, R (probability 0.90); the scan is read that way"
     ]
 
 
-def test_a_doubted_header_is_believed_and_said_so(network_says, warned):
+def test_a_doubtful_header_is_trusted_with_a_warning(network_says, warned):
     weights = network_says(LPS=0.75, RAS=0.2)
     image = AnatomicalAxesd("image", weights=weights)({"image": scan()})["image"]
     assert torch.equal(image.affine, PLAIN)
@@ -160,7 +160,7 @@ def test_a_doubted_header_is_believed_and_said_so(network_says, warned):
     assert image.meta["anatomy_probability"] == pytest.approx(0.2)
     assert lines(warned) == [
         "la_001.nii.gz: the header may contradict the anatomy: "
-        "what it calls R, A, S seems to be L, P, S (probability 0.75); the header is believed: look"
+        "what it calls R, A, S seems to be L, P, S (probability 0.75); the header is used, check the scan"
     ]
 
 
@@ -171,7 +171,7 @@ def test_the_header_is_overruled_from_a_probability_of_0_8(network_says, share, 
 
 
 @pytest.mark.parametrize("share", [0.3, 0.99])
-def test_a_confirmed_header_is_believed_in_silence(network_says, warned, share):
+def test_a_confirmed_header_is_trusted_without_a_warning(network_says, warned, share):
     image = AnatomicalAxesd("image", weights=network_says(RAS=share))({"image": scan(OBLIQUE)})["image"]
     assert torch.equal(image.affine, OBLIQUE)
     assert image.meta["anatomy"] == "RAS"
@@ -180,7 +180,7 @@ def test_a_confirmed_header_is_believed_in_silence(network_says, warned, share):
 
 
 @pytest.mark.parametrize("weights", [None, "gone.pt"])
-def test_without_the_network_the_header_is_believed(tmp_path, weights, warned):
+def test_without_the_network_the_header_is_trusted(tmp_path, weights, warned):
     weights = weights and tmp_path / weights
     image = AnatomicalAxesd("image", weights=weights)({"image": scan()})["image"]
     assert torch.equal(image.affine, PLAIN)
@@ -189,23 +189,23 @@ def test_without_the_network_the_header_is_believed(tmp_path, weights, warned):
 
 
 @pytest.mark.parametrize("knob", ["atuo", "RAR", "ASRL", "", None, 5])
-def test_a_knob_that_means_nothing(knob):
-    with pytest.raises(InputError, match=r"^anatomy: .* does not name three axes.*; use auto, header or such codes$"):
+def test_invalid_knob(knob):
+    with pytest.raises(InputError, match=r"^anatomy: .* does not name three axes.*; use auto, header or axis codes$"):
         AnatomicalAxesd("image", anatomy=knob)
 
 
 def test_the_network_sees_the_header_s_ras_at_4_5_mm(monkeypatch, tmp_path):
-    """The cube is cut after the header's axes were brought to RAS order, and the scan itself stays as it is."""
+    """The cube is cropped after reorienting to the header's RAS, and the scan itself is not changed."""
     seen = []
     monkeypatch.setattr(anatomy_module, "load_pose_network", lambda path: None)
     monkeypatch.setattr(
         anatomy_module, "pose_probabilities", lambda network, cube: seen.append(cube) or torch.eye(48)[0]
     )
-    # Stored as P, S, L: axis 0 runs to the back, 1 upwards, 2 to the left; 9 mm a voxel, 4.5 upwards.
+    # Stored as P, S, L: axis 0 points backwards, 1 upwards, 2 to the left; 9 mm per voxel, 4.5 mm upwards.
     affine = torch.tensor([[0, 0, -9, 0], [-9, 0, 0, 0], [0, 4.5, 0, 0], [0, 0, 0, 1.0]], dtype=torch.float64)
     image = scan(affine, shape=(14, 28, 14))
     before = (image.affine.clone(), list(image.applied_operations), dict(image.meta))
-    judge_pose(image, tmp_path)
+    recognise_pose(image, tmp_path)
     ras = image.as_tensor().permute(0, 3, 1, 2).flip(1, 2)  # x from axis 2 backwards, y from axis 0 backwards
     low, high = torch.quantile(ras, torch.tensor([0.01, 0.99]))
     expected = ((ras - low) / (high - low)).clamp(0, 1).repeat_interleave(2, 1).repeat_interleave(2, 2)
@@ -214,38 +214,38 @@ def test_the_network_sees_the_header_s_ras_at_4_5_mm(monkeypatch, tmp_path):
     assert image.meta.keys() == before[2].keys()
 
 
-def test_a_liar_that_is_declared_equals_the_truthful_scan(tmp_path):
-    """A phantom stored as A, S, R under the header that says so, and under one that says R, A, S."""
+def test_a_wrong_header_with_declared_axes_equals_the_correct_scan(tmp_path):
+    """A phantom stored as A, S, R with a header that says so, and with one that says R, A, S."""
     image, label, affine = atrium_phantom(
         np.random.default_rng(1), spacing=(5, 6, 7), shape=(30, 26, 22), axcodes="ASR"
     )
-    for name, header in (("true", affine), ("lie", np.diag([*voxel_sizes(affine), 1.0]))):
+    for name, header in (("true", affine), ("wrong", np.diag([*voxel_sizes(affine), 1.0]))):
         for key, voxels in (("image", image), ("label", label)):
             nib.save(nib.Nifti1Image(voxels, header), tmp_path / f"{name}-{key}.nii")
-    assert nib.aff2axcodes(nib.load(tmp_path / "lie-image.nii").affine) == ("R", "A", "S")
+    assert nib.aff2axcodes(nib.load(tmp_path / "wrong-image.nii").affine) == ("R", "A", "S")
 
-    def load(name, declared):
+    def load(name, anatomy):
         keys = ["image", "label"]
         pipeline = Compose(
-            [LoadScand(keys), AnatomicalAxesd(keys, anatomy=declared), Orientationd(keys, axcodes="RAS", labels=None)]
+            [LoadScand(keys), AnatomicalAxesd(keys, anatomy=anatomy), Orientationd(keys, axcodes="RAS", labels=None)]
         )
         return pipeline({key: tmp_path / f"{name}-{key}.nii" for key in keys})
 
-    true, lie, misread = load("true", "header"), load("lie", "ASR"), load("lie", "header")
+    true, declared, trusted = load("true", "header"), load("wrong", "ASR"), load("wrong", "header")
     assert true["image"].shape == (1, 30, 26, 22)
     for key in ("image", "label"):
-        assert torch.equal(lie[key].as_tensor(), true[key].as_tensor())
-        assert lie[key].pixdim.tolist() == pytest.approx([5, 6, 7], rel=1e-5)
-    assert misread["image"].shape == (1, 26, 22, 30)
+        assert torch.equal(declared[key].as_tensor(), true[key].as_tensor())
+        assert declared[key].pixdim.tolist() == pytest.approx([5, 6, 7], rel=1e-5)
+    assert trusted["image"].shape == (1, 26, 22, 30)
 
 
-def test_anatomical_affine_is_the_one_of_the_turned_image():
+def test_anatomical_affine_equals_that_of_the_transformed_image():
     image = AnatomicalAxesd("image", anatomy="SLP")({"image": scan(OBLIQUE)})["image"]
     np.testing.assert_array_equal(anatomical_affine(OBLIQUE.numpy(), image.meta), image.affine.numpy())
     np.testing.assert_array_equal(anatomical_affine(OBLIQUE.numpy(), {}), OBLIQUE.numpy())
 
 
-def test_check_poses_names_the_doubtful(network_says, tmp_path):
+def test_check_poses_reports_contradictions(network_says, tmp_path):
     voxels = np.arange(60, dtype=np.float32).reshape(3, 4, 5)
     nib.save(nib.Nifti1Image(voxels, np.eye(4)), tmp_path / "la_001.nii")
     case = CaseCheck(id="la_001", patient="la_001", image=str(tmp_path / "la_001.nii"), label=None)

@@ -1,4 +1,4 @@
-"""Random views of a chest, which the pose network learns from."""
+"""Random views of a chest, which train the pose network."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from heartseg.networks.pose import SIZE, apply_pose, pose_axcodes, unit_range
 
 
 def ramp(axis):
-    """Intensity grows along one axis of the RAS anatomy."""
+    """Return an image whose intensity increases along one axis of the RAS anatomy."""
     shape = [1, 36, 34, 40]
     line = torch.linspace(0, 1, shape[axis + 1])
     return line.reshape([-1 if i == axis + 1 else 1 for i in range(4)]).expand(shape).contiguous()
@@ -26,7 +26,7 @@ def test_a_random_view_has_the_network_s_shape_and_range():
     found = views(0, 60)
     images = torch.stack([view["image"] for view in found])
     assert images.shape == (60, 1, SIZE, SIZE, SIZE) and images.dtype == torch.float32
-    # Noise has a deviation of at most 0.1: six of them beyond 0..1 are out of reach.
+    # The noise's standard deviation is at most 0.1; six of them beyond 0..1 do not occur.
     assert images.isfinite().all() and images.min() > -0.65 and images.max() < 1.65
     quiet = [image for image in images if image.min() >= 0]
     assert 15 < len(quiet) < 45  # every other view has no noise
@@ -35,7 +35,7 @@ def test_a_random_view_has_the_network_s_shape_and_range():
     assert poses <= set(range(48)) and len(poses) > 25
 
 
-def test_a_field_of_view_is_cut_to_boxes_of_18_voxels_or_more():
+def test_a_field_of_view_is_cropped_to_boxes_of_18_voxels_or_more():
     boxes = set()
     for view in views(1, 40, torch.rand(1, 40, 40, 40, generator=torch.Generator().manual_seed(0))):
         filled = (view["image"][0].abs() > 0).nonzero()
@@ -54,7 +54,7 @@ def test_random_views_are_seeded():
     assert not torch.equal(first["image"], second["image"])
 
 
-def test_the_pose_is_the_one_that_the_view_was_turned_into(monkeypatch):
+def test_the_pose_is_that_of_the_turned_view(monkeypatch):
     turned = views(5, 12)
     monkeypatch.setattr(anatomy_module, "apply_pose", lambda volume, pose: volume)
     for view, unturned in zip(turned, views(5, 12), strict=True):
@@ -62,24 +62,24 @@ def test_the_pose_is_the_one_that_the_view_was_turned_into(monkeypatch):
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
-def test_the_pose_tells_where_the_patient_s_right_front_and_top_are(axis):
-    """In a ramp along R, A or S, the axis that the pose's codes give that letter climbs steepest, in its direction."""
+def test_the_pose_gives_the_directions_of_right_front_and_top(axis):
+    """A ramp along R, A or S is steepest along the axis with that letter in the pose's codes, in its direction."""
     for view in views(6 + axis, 20, ramp(axis)):
-        middle = view["image"][0, 10:18, 10:18, 10:18]  # within every box; rotations stay below 20 degrees
+        middle = view["image"][0, 10:18, 10:18, 10:18]  # inside every box; rotations are below 20 degrees
         slopes = [(middle.narrow(i, 4, 4).mean() - middle.narrow(i, 0, 4).mean()).item() for i in range(3)]
         steepest = max(range(3), key=lambda i: abs(slopes[i]))
         letter = pose_axcodes(view["pose"])[steepest]
         assert letter == ("RAS" if slopes[steepest] > 0 else "LPI")[axis]
 
 
-def test_a_view_leaves_its_volume_alone():
+def test_a_view_does_not_change_its_volume():
     volume = ramp(2)
     views(7, 3, volume)
     assert torch.equal(volume, ramp(2))
 
 
-class Still:
-    """Draws no rotation, size 1, no cut, the contrast as it is, no noise, the first pose, and this shift."""
+class FixedShift:
+    """A random state that draws no rotation, size 1, no crop, no contrast change, no noise, pose 0, and a shift."""
 
     def __init__(self, shift):
         self.shift = shift
@@ -95,11 +95,11 @@ class Still:
 
 
 @pytest.mark.parametrize("shift", [(0, 0, 0), (1, -2, 3)])
-def test_a_view_is_cut_from_the_middle_voxel_by_voxel(shift):
-    """Of 36 x 34 x 40 voxels the view shows 28: 4, 3 and 6 are left out on either side, more or less by the shift."""
+def test_a_view_is_cropped_from_the_centre_voxel_by_voxel(shift):
+    """The view shows 28 of 36 x 34 x 40 voxels: it omits 4, 3 and 6 on either side, plus or minus the shift."""
     volume = torch.rand(1, 36, 34, 40, generator=torch.Generator().manual_seed(0))
     transform = RandPosed("image")
-    transform.R = Still(shift)
+    transform.R = FixedShift(shift)
     view = transform({"image": volume})
     middle = volume[:, 4 + shift[0] :, 3 + shift[1] :, 6 + shift[2] :][:, :SIZE, :SIZE, :SIZE]
     assert view["pose"] == 0

@@ -20,7 +20,7 @@ def ids(cases):
 
 @pytest.fixture
 def decathlon(tmp_path):
-    """Two labelled cases, one test image, and the leftovers of a Mac."""
+    """Two labelled cases, one test image, and hidden files of a Mac."""
     return touch(
         tmp_path,
         "imagesTr/la_007.nii.gz",
@@ -41,7 +41,7 @@ def acdc(tmp_path):
     return touch(tmp_path, *(f"{part}/{name}" for part in ("imagesTr", "labelsTr") for name in names))
 
 
-def test_pairs_by_name_whatever_the_suffix(decathlon):
+def test_pairs_by_name_regardless_of_suffix(decathlon):
     assert find_cases(decathlon, labelled=True) == [
         {
             "id": "la_003",
@@ -77,7 +77,7 @@ def test_plain_folder_of_images(tmp_path):
         find_cases(tmp_path, labelled=True)
 
 
-def test_nnunet_suffix_is_dropped_where_the_label_lacks_it(tmp_path):
+def test_nnunet_suffix_is_dropped_if_the_label_lacks_it(tmp_path):
     touch(tmp_path, "imagesTr/x_0000.nii.gz", "labelsTr/x.nii.gz")
     touch(tmp_path, "imagesTr/y_0000.nii.gz", "labelsTr/y_0000.nii.gz")
     cases = find_cases(tmp_path, labelled=True)
@@ -87,15 +87,15 @@ def test_nnunet_suffix_is_dropped_where_the_label_lacks_it(tmp_path):
 
 def test_one_missing_label_is_named(decathlon):
     touch(decathlon, "imagesTr/la_009.nii.gz", "imagesTr/la_010.nii.gz")
-    line = r"imagesTr/la_009.nii.gz: has no label, other images have \(and 1 more such fault\); complete"
+    line = r"imagesTr/la_009.nii.gz: has no label, but other images do \(and 1 more\); add"
     with pytest.raises(InputError, match=line):
         find_cases(decathlon, labelled=True)
-    assert "label" not in find_cases(decathlon)[2]  # without training in mind it is an unlabelled case
+    assert "label" not in find_cases(decathlon)[2]  # unless for training, it is an unlabelled case
 
 
 def test_label_without_image_is_named(decathlon):
     touch(decathlon, "labelsTr/la_009.nii.gz")
-    with pytest.raises(InputError, match="labelsTr/la_009.nii.gz: there is no image of this label"):
+    with pytest.raises(InputError, match="labelsTr/la_009.nii.gz: has no matching image"):
         find_cases(decathlon, labelled=True)
 
 
@@ -107,9 +107,9 @@ def test_images_without_any_label(tmp_path):
 
 
 @pytest.mark.parametrize("labelled", [True, None])
-def test_one_id_twice(decathlon, labelled):
+def test_repeated_id(decathlon, labelled):
     touch(decathlon, "imagesTr/la_003.nii.gz")
-    with pytest.raises(InputError, match="la_003.nii.gz: its id is also that of la_003.nii"):
+    with pytest.raises(InputError, match="la_003.nii.gz: has the same id as la_003.nii"):
         find_cases(decathlon, labelled)
 
 
@@ -125,7 +125,7 @@ def test_missing_folder_file_and_empty_folder(tmp_path):
         find_cases(tmp_path / "empty", labelled=False)
 
 
-def test_the_parent_folder_is_told_apart(tmp_path):
+def test_the_error_suggests_a_data_set_in_a_subfolder(tmp_path):
     touch(tmp_path, "Task02_Heart/imagesTr/a.nii", "Task02_Heart/labelsTr/a.nii")
     with pytest.raises(InputError, match="did you mean .*/Task02_Heart?"):
         find_cases(tmp_path, labelled=True)
@@ -226,10 +226,10 @@ def test_split_out_of_range(acdc, keys, line):
         split_cases(find_cases(acdc, labelled=True), **keys)
 
 
-def test_folds_of_a_share():
+def test_folds_of_a_validation_share():
     assert [folds_of(share) for share in (0.5, 0.6, 0.3, 0.25, 0.2, 0.125)] == [2, 2, 3, 4, 5, 8]
     for share in (0.7, 1, 1.5, 0, -0.5, float("nan"), True, "0.5", None):
-        with pytest.raises(InputError, match=r"^validation_share: .* is no share .*; give a number above 0, up to 0"):
+        with pytest.raises(InputError, match=r"^validation_share: .* is not a share .*; give a number"):
             folds_of(share)
 
 
@@ -246,7 +246,7 @@ def test_select_sections(acdc):
 def test_split_file(decathlon, name):
     split = decathlon / name  # JSON is YAML too
     split.write_text('{"train": ["la_007"], "val": ["la_003"]}')
-    touch(decathlon, "imagesTr/la_099.nii.gz")  # neither named nor labelled: no matter
+    touch(decathlon, "imagesTr/la_099.nii.gz")  # neither listed nor labelled: ignored
     assert ids(select_cases(decathlon, "train", split_file=split)) == ["la_007"]
     assert ids(select_cases(decathlon, "val", split_file=split)) == ["la_003"]
 
@@ -269,7 +269,7 @@ P1, P2, P3 = "patient001_frame01", "patient002_frame01", "patient003_frame01"
         ({"train": [P1], "val": ["bare"]}, "val: bare has no label"),
     ],
 )
-def test_split_file_at_fault(acdc, tmp_path, content, line):
+def test_faulty_split_file(acdc, tmp_path, content, line):
     touch(acdc, "imagesTr/bare.nii.gz")
     split = tmp_path / "split.json"
     split.write_text(json.dumps(content))
@@ -280,7 +280,7 @@ def test_split_file_at_fault(acdc, tmp_path, content, line):
 
 
 @pytest.mark.parametrize(("name", "text"), [("s.yaml", "a: [1\nb: }"), ("s.json", "{"), ("s.txt", "{}")])
-def test_split_file_that_is_unreadable(acdc, tmp_path, name, text):
+def test_unreadable_split_file(acdc, tmp_path, name, text):
     (tmp_path / name).write_text(text)
     with pytest.raises(InputError, match="cannot be read as JSON or YAML") as caught:
         select_cases(acdc, "val", split_file=tmp_path / name)

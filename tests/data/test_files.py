@@ -1,4 +1,4 @@
-"""Files are whole or not there, and say where they came from."""
+"""Files are written atomically, and results carry their provenance."""
 
 import gzip
 import json
@@ -24,16 +24,16 @@ def listing(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_atomic_puts_the_file_in_place_at_the_end(tmp_path):
+def test_atomic_renames_the_file_at_the_end(tmp_path):
     target = tmp_path / "new" / "folder" / "mask.nii.gz"
     with atomic(target) as temporary:
         temporary.write_text("whole")
         assert not target.exists()
-        assert temporary.parent == target.parent  # a rename across file systems would be a copy
+        assert temporary.parent == target.parent  # a rename across file systems is a copy
         assert temporary.name.endswith("mask.nii.gz")
-        assert temporary.name.startswith(".")  # no reader takes it for a scan
+        assert temporary.name.startswith(".")  # readers skip hidden files
         number = temporary.stat().st_ino
-    assert target.stat().st_ino == number  # renamed: a copy could be cut off half-way
+    assert target.stat().st_ino == number  # renamed, since a copy could be interrupted
     assert listing(target.parent) == ["mask.nii.gz"]
     assert target.read_text() == "whole"
 
@@ -47,7 +47,7 @@ def test_atomic_replaces_an_older_file(tmp_path):
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
-def test_atomic_leaves_nothing_of_a_failure(tmp_path, error):
+def test_atomic_leaves_nothing_after_a_failure(tmp_path, error):
     (tmp_path / "a.json").write_text("old")
     with pytest.raises(error), atomic(tmp_path / "a.json") as temporary:
         temporary.write_text("ha")
@@ -66,11 +66,11 @@ def test_write_json(tmp_path):
     write_json(tmp_path / "a.json", {"dice": 0.5, "names": ["é", None]})
     text = (tmp_path / "a.json").read_text(encoding="utf-8")
     assert json.loads(text) == {"dice": 0.5, "names": ["é", None]}
-    assert text.endswith("}\n") and text.count("\n") == 7  # a person can read it
+    assert text.endswith("}\n") and text.count("\n") == 7  # readable
 
 
 @pytest.mark.parametrize("number", [float("nan"), float("inf"), -float("inf")])
-def test_write_json_refuses_what_json_does_not_know(tmp_path, number):
+def test_write_json_refuses_nan_and_infinity(tmp_path, number):
     write_json(tmp_path / "a.json", {"dice": 1})
     with pytest.raises(ValueError, match="not JSON compliant"):
         write_json(tmp_path / "a.json", {"dice": 2, "hd": [number]})
@@ -78,7 +78,7 @@ def test_write_json_refuses_what_json_does_not_know(tmp_path, number):
     assert json.loads((tmp_path / "a.json").read_text()) == {"dice": 1}
 
 
-def test_write_json_refuses_what_is_no_json(tmp_path):
+def test_write_json_refuses_other_types(tmp_path):
     with pytest.raises(TypeError, match="not JSON serializable"):
         write_json(tmp_path / "a.json", {"dice": torch.ones(1)})
     assert listing(tmp_path) == []
@@ -91,7 +91,7 @@ def test_sha256_of_known_bytes(tmp_path):
     assert sha256(tmp_path / "nothing") == NOTHING
 
 
-def test_sha256_of_a_file_larger_than_one_piece(tmp_path):
+def test_sha256_of_a_file_larger_than_one_chunk(tmp_path):
     (tmp_path / "a").write_bytes(b"a" * 1_000_000)  # FIPS 180-2, appendix B.3
     assert sha256(tmp_path / "a") == "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0"
 
@@ -130,7 +130,7 @@ def test_provenance_names_the_licence_of_the_weights(tmp_path):
 
 @pytest.fixture
 def checkout(tmp_path, monkeypatch):
-    """A folder that heartseg runs from. Tests ask ``commit.__wrapped__``, whose answers are not kept."""
+    """Make a folder that heartseg seems to run from. Tests call ``commit.__wrapped__``, which is not cached."""
     (tmp_path / "heartseg").mkdir()
     (tmp_path / "heartseg" / "__init__.py").touch()
     monkeypatch.setattr(files.heartseg, "__file__", str(tmp_path / "heartseg" / "__init__.py"))
@@ -144,27 +144,27 @@ def test_commit_of_a_checkout(checkout):
 
     assert commit.__wrapped__() is None  # installed: no repository
     git("init", "-q")
-    assert commit.__wrapped__() is None  # nothing was committed yet
+    assert commit.__wrapped__() is None  # nothing committed yet
     git("add", ".")
     git("commit", "-q", "-m", "first")
     assert commit.__wrapped__() == git("rev-parse", "--short=12", "HEAD").strip()
-    git("tag", "v1")  # a tag is no commit
+    git("tag", "v1")  # a tag is not a commit
     (checkout / "heartseg" / "__init__.py").write_text("changed")
     assert commit.__wrapped__() == git("rev-parse", "--short=12", "HEAD").strip() + "-dirty"
 
 
-def test_commit_that_was_packed_along(checkout):
-    """Where there is no repository, the package may hold a note of the one that it was packed from."""
+def test_commit_of_a_packed_package(checkout):
+    """Without a repository, the package may hold the commit that it was packed from."""
     (checkout / "heartseg" / "COMMIT").write_text("0123456789ab-dirty\n")
     assert commit.__wrapped__() == "0123456789ab-dirty"
     (checkout / "heartseg" / "COMMIT").write_bytes(b"\xff")
     assert commit.__wrapped__() is None
     (checkout / ".git").mkdir()
     (checkout / "heartseg" / "COMMIT").write_text("0123456789ab\n")
-    assert commit.__wrapped__() is None  # a repository knows it better, even one without commits
+    assert commit.__wrapped__() is None  # a repository takes precedence, even one without commits
 
 
-def test_cases_are_listed_beside_the_weights(tmp_path):
+def test_cases_are_recorded_with_the_weights(tmp_path):
     write_json(tmp_path / "model.json", {"train": ["a", "b"], "val": ["c"]})
     for name in ("model.pt", "final.pt", "checkpoint.pt"):  # one run, one list
         assert read_cases_of(tmp_path / name) == {"train": ["a", "b"], "val": ["c"]}
@@ -172,7 +172,7 @@ def test_cases_are_listed_beside_the_weights(tmp_path):
 
 
 @pytest.mark.parametrize("content", [None, b"", b"{", b"[1, 2]", b"\xff\xfe", gzip.compress(b"{}", mtime=0)])
-def test_cases_that_nobody_wrote_down(tmp_path, content):
+def test_cases_that_were_not_recorded(tmp_path, content):
     if content is not None:
         (tmp_path / "model.json").write_bytes(content)
     assert read_cases_of(tmp_path / "model.pt") == {}

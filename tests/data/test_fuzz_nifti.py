@@ -1,4 +1,4 @@
-"""Headers with any bytes: a scan that is what its header says, or one line, and no promised gigabytes."""
+"""Any bytes in a header give a valid scan or a one-line error, and never allocate the gigabytes it claims."""
 
 import gzip
 import struct
@@ -16,7 +16,7 @@ from heartseg.errors import InputError
 
 SHAPE = (5, 4, 3)
 VOXELS = np.arange(60, dtype=np.int16).reshape(SHAPE)
-# Where the fields of a NIfTI-1 header lie and what they hold; https://nifti.nimh.nih.gov/nifti-1
+# Offsets and types of the fields of a NIfTI-1 header; https://nifti.nimh.nih.gov/nifti-1
 FIELDS = {
     **{0: "<i", 40: "<h", 42: "<h", 44: "<h", 46: "<h", 48: "<h", 70: "<h", 72: "<h", 252: "<h", 254: "<h"},
     **dict.fromkeys((76, 80, 84, 88, 108, 112, 116, 256, 260, 264, 268, 280, 284, 288, 292, 296, 300, 312, 320), "<f"),
@@ -34,14 +34,14 @@ BYTE = st.tuples(st.integers(0, 351), st.integers(1, 255))
 
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory):
-    """The bytes of a small file, and the paths that its mutations are written to, plain and compressed."""
+    """Return the bytes of a small file, and the paths for its mutations, plain and compressed."""
     folder = tmp_path_factory.mktemp("fuzz")
     nib.save(nib.Nifti1Image(VOXELS, np.diag([1.5, 1.5, 8.0, 1.0])), folder / "sound.nii")
     return (folder / "sound.nii").read_bytes(), {False: folder / "scan.nii", True: folder / "scan.nii.gz"}
 
 
-def judge(path, content, packed):
-    """Refused in one line that names the file, or a scan whose numbers can be computed with."""
+def load(path, content, packed):
+    """Return the scan, with usable numbers, or None if it was refused in one line that names the file."""
     path.write_bytes(gzip.compress(content, 1) if packed else content)
     try:
         image = LoadScand("image")({"image": str(path)})["image"]
@@ -60,29 +60,29 @@ def judge(path, content, packed):
 @example([(112, 3e38)], False)
 @example([(42, 32767), (44, 32767), (46, 32767)], True)
 @example([(108, 2e9)], True)
-def test_fields_that_hold_anything(sound, changes, packed):
+def test_random_fields(sound, changes, packed):
     content, paths = sound
     block = bytearray(content)
     for at, value in changes:
         struct.pack_into(FIELDS[at], block, at, value)
-    judge(paths[packed], bytes(block), packed)
+    load(paths[packed], bytes(block), packed)
 
 
 @few(250)
 @given(st.lists(BYTE, min_size=1, max_size=4), st.booleans())
-def test_bytes_that_are_flipped(sound, changes, packed):
+def test_flipped_bytes(sound, changes, packed):
     content, paths = sound
     block = bytearray(content)
     for at, mask in changes:
         block[at] ^= mask
-    judge(paths[packed], bytes(block), packed)
+    load(paths[packed], bytes(block), packed)
 
 
 @few(60)
 @given(st.integers(0, 471), st.binary(max_size=8), st.booleans())
-def test_files_cut_short_and_gone_on(sound, length, more, packed):
+def test_files_cut_short_and_extended(sound, length, more, packed):
     content, paths = sound
-    image = judge(paths[packed], content[:length] + more, packed)
+    image = load(paths[packed], content[:length] + more, packed)
     if length + len(more) < len(content):
         assert image is None
 
@@ -90,7 +90,7 @@ def test_files_cut_short_and_gone_on(sound, length, more, packed):
 @few(100)
 @given(st.integers(0, 10**6), st.integers(1, 255))
 def test_a_compressed_stream_with_a_flipped_byte(sound, at, mask):
-    """The checksum finds it, or it lies in what gzip keeps beside the data, such as the time."""
+    """The checksum detects it, unless it is in gzip's metadata, such as the time."""
     content, paths = sound
     block = bytearray(gzip.compress(content, 9, mtime=0))
     block[at % len(block)] ^= mask
@@ -111,4 +111,4 @@ def test_every_bit_of_the_header(sound, packed):
         for bit in range(8):
             block = bytearray(content)
             block[at] ^= 1 << bit
-            judge(paths[packed], bytes(block), packed)
+            load(paths[packed], bytes(block), packed)

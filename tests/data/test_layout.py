@@ -47,10 +47,10 @@ def test_scan_collects_every_fault_instead_of_raising(tmp_path):
         (tmp_path / name).touch()
     training, test = scan(tmp_path)
     assert [case["id"] for case in training.cases] == ["a", "b"]
-    assert training.faults == [f"{tmp_path}/imagesTr/a.nii.gz: its id is also that of a.nii"]
+    assert training.faults == [f"{tmp_path}/imagesTr/a.nii.gz: has the same id as a.nii"]
     assert training.unpaired == [
-        f"{tmp_path}/imagesTr/b.nii.gz: has no label, other images have",
-        f"{tmp_path}/labelsTr/z.nii: there is no image of this label",
+        f"{tmp_path}/imagesTr/b.nii.gz: has no label, but other images do",
+        f"{tmp_path}/labelsTr/z.nii: has no matching image",
     ]
     assert test.cases == []
 

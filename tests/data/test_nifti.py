@@ -17,14 +17,14 @@ def volume(shape=(4, 5, 6), dtype=np.int16):
 
 @pytest.fixture
 def scan(tmp_path):
-    """A sound file; what it is damaged into is up to the test."""
+    """Write a sound file, for tests to damage."""
     path = tmp_path / "scan.nii"
     nib.save(nib.Nifti1Image(volume(), AFFINE), path)
     return path
 
 
 def patch(path, offset, content):
-    """Overwrite bytes of a header, past nibabel, which would not write a wrong one."""
+    """Overwrite bytes of a header; nibabel would not write a wrong one."""
     block = bytearray(path.read_bytes())
     block[offset : offset + len(content)] = content
     path.write_bytes(block)
@@ -68,7 +68,7 @@ def test_scaling_and_byte_order(tmp_path):
     np.testing.assert_allclose(voxels, volume() * 0.5 - 3)
 
 
-def test_not_there_not_a_file_not_a_name(tmp_path):
+def test_missing_file_folder_and_wrong_suffix(tmp_path):
     assert "there is no such file; check the path" in fault(tmp_path / "gone.nii.gz")
     (tmp_path / "dicom").mkdir()
     assert "is a folder, not a NIfTI file; convert it to NIfTI" in fault(tmp_path / "dicom")
@@ -87,7 +87,7 @@ def test_empty_and_text_files(tmp_path, name):
     assert "NIfTI" in fault(path)
 
 
-def test_suffix_that_does_not_fit(scan):
+def test_wrong_suffix(scan):
     scan.with_name("a.nii.gz").write_bytes(scan.read_bytes())
     assert "is not compressed; rename it to .nii" in fault(scan.with_name("a.nii.gz"))
     scan.with_name("b.nii").write_bytes(gzip.compress(scan.read_bytes()))
@@ -106,7 +106,7 @@ def test_gzip_cut_short(scan, keep):
 def test_gzip_with_a_flipped_bit(scan):
     path = packed(scan)
     block = bytearray(path.read_bytes())
-    block[-6] ^= 1  # the checksum at the end of the stream, which nibabel never looks at
+    block[-6] ^= 1  # the checksum at the end of the stream, which nibabel does not check
     path.write_bytes(block)
     assert "CRC" in fault(path)
 
@@ -142,7 +142,7 @@ def test_too_many_voxels(scan, monkeypatch):
         (40, np.int16([-1]), "the header claims -1 axes"),
         (42, np.int16([0]), "has an axis without voxels (0 x 5 x 6)"),
         (44, np.int16([-5]), "has an axis without voxels (4 x -5 x 6)"),
-        (70, np.int16([12345]), "12345 is no voxel type"),
+        (70, np.int16([12345]), "12345 is not a voxel type"),
         (70, np.int16([32]), "colour or complex"),
         (70, np.int16([128]), "colour or complex"),
         (108, np.float32([0]), "puts the voxels at byte 0"),
@@ -156,7 +156,7 @@ def test_damaged_header(scan, offset, content, line):
 
 
 def test_damaged_quaternion(scan):
-    patch(scan, 252, np.int16([1, 0]).tobytes())  # the qform counts
+    patch(scan, 252, np.int16([1, 0]).tobytes())  # the qform is used
     patch(scan, 256, np.float32([2, 2, 2]).tobytes())
     assert "cannot be read" in fault(scan)
 
@@ -225,11 +225,11 @@ def test_same_grid_to_a_thousandth_of_a_millimetre():
     near, far = AFFINE.copy(), AFFINE.copy()
     near[0, 3], far[0, 3] = 0.0009, 0.0011
     check_same_grid(image, nib.Nifti1Image(volume(), near), "b")
-    with pytest.raises(InputError, match="b: lies up to 0.0011 mm away from its image"):
+    with pytest.raises(InputError, match="b: is up to 0.0011 mm away from its image"):
         check_same_grid(image, nib.Nifti1Image(volume(), far), "b")
     # 1 mm more per voxel on the last axis: 5 mm at its far end
     wide = np.diag([1.5, 1.25, 3.0, 1.0])
-    with pytest.raises(InputError, match="lies up to 5 mm away"):
+    with pytest.raises(InputError, match="is up to 5 mm away"):
         check_same_grid(image, nib.Nifti1Image(volume(), wide), "b")
     with pytest.raises(InputError, match="has 4 x 5 x 7 voxels, its image 4 x 5 x 6"):
         check_same_grid(image, nib.Nifti1Image(volume((4, 5, 7)), AFFINE), "b")
@@ -259,7 +259,7 @@ def test_count_labels(dtype):
         (0, [1], "is empty, every voxel is background"),
     ],
 )
-def test_labels_at_fault(value, labels, line):
+def test_faulty_labels(value, labels, line):
     voxels = np.zeros((3, 3, 3))
     voxels[1, 1, 1] = value
     if line is None:

@@ -1,4 +1,4 @@
-"""Headers that were made up, and those that merely look alike."""
+"""Made-up headers, and similar ones."""
 
 import nibabel as nib
 import numpy as np
@@ -18,10 +18,10 @@ def changed(row, column, value):
     return affine
 
 
-def test_just_these_axes_from_the_origin():
+def test_exactly_these_spacings_from_the_origin():
     assert is_nominal(MADE_UP, SIZE)
     assert is_nominal(torch.from_numpy(MADE_UP), list(SIZE))
-    assert is_nominal(changed(0, 0, 1.5625 + 1e-4), SIZE)  # what a header of single precision loses
+    assert is_nominal(changed(0, 0, 1.5625 + 1e-4), SIZE)  # within single-precision rounding
 
 
 @pytest.mark.parametrize(
@@ -35,16 +35,16 @@ def test_just_these_axes_from_the_origin():
         np.diag([10.0, 1.5625, 1.5625, 1]),  # another order
     ],
 )
-def test_anything_else_is_believed(affine):
+def test_any_other_header_is_trusted(affine):
     assert not is_nominal(affine, SIZE)
 
 
-def test_null_believes_every_header():
+def test_null_trusts_every_header():
     assert not is_nominal(MADE_UP, None)
 
 
-def test_the_original_archive_is_believed(tmp_path):
-    """Info.cfg beside the file; a scan that is no file has nothing beside it."""
+def test_the_original_archive_is_trusted(tmp_path):
+    """It has an Info.cfg in the file's folder; an image in memory has none."""
     path = tmp_path / "patient001_frame01.nii.gz"
     nib.save(nib.Nifti1Image(np.zeros((2, 2, 2), np.int16), MADE_UP), path)
     assert is_nominal(MADE_UP, SIZE, path) and is_nominal(MADE_UP, SIZE, "the image")
@@ -55,7 +55,7 @@ def test_the_original_archive_is_believed(tmp_path):
 
 
 @pytest.mark.parametrize("nominal", [[1.5, 10], [1.5, 1.5, 0], [1.5, 1.5, float("inf")], "1.5", 10, [1, 1, "a"], []])
-def test_sizes_that_are_none(nominal):
+def test_invalid_sizes(nominal):
     with pytest.raises(InputError, match=r"^nominal_spacing: .* is not three positive numbers; give mm per axis, or"):
         is_nominal(MADE_UP, nominal)
 

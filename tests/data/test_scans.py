@@ -1,4 +1,4 @@
-"""Scans that are loaded and listed: as they are, or one line says why not."""
+"""Scans are loaded and listed, or refused in one line."""
 
 import logging
 import shutil
@@ -18,7 +18,7 @@ from heartseg.errors import InputError
 
 
 @pytest.mark.parametrize("name", ["scan.nii", "scan.nii.gz"])
-def test_a_scan_as_it_is_read(tmp_path, name):
+def test_loading_a_scan(tmp_path, name):
     path = stored(tmp_path / name)
     data = LoadScand("image")({"image": path, "id": "scan"})
     image = data["image"]
@@ -69,7 +69,7 @@ def test_a_metatensor(lead):
     assert image.shape == (1, *SHAPE) and image.dtype == torch.float32
     np.testing.assert_array_equal(image[0].numpy(), voxels())
     assert torch.equal(image.affine, affine)
-    image[:] = 0  # the caller's own tensor is another
+    image[:] = 0  # the caller's tensor is not changed
     np.testing.assert_array_equal(source.as_tensor().reshape(SHAPE).numpy(), voxels())
 
 
@@ -84,21 +84,21 @@ def test_a_named_float_metatensor_is_not_written_into():
 @pytest.mark.parametrize(
     ("source", "fault"),
     [
-        (5, "int: is no scan; give a path, a nibabel image or a MetaTensor"),
-        (np.zeros(SHAPE), "ndarray: is no scan; give a path, a nibabel image or a MetaTensor"),
+        (5, "int: is not a scan; give a path, a nibabel image or a MetaTensor"),
+        (np.zeros(SHAPE), "ndarray: is not a scan; give a path, a nibabel image or a MetaTensor"),
         (MetaTensor(torch.rand(2, *SHAPE)), "the image: is 4D (2 x 4 x 5 x 6), not 3D; split it, one file per frame"),
         (nib.Nifti1Image(np.zeros(SHAPE), PLAIN), "the image: every voxel is 0.0; the image shows nothing, export"),
         (MetaTensor(torch.full(SHAPE, float("nan"))), "the image: 120 voxels are NaN or infinite; set them to a numb"),
         ("gone.nii", "gone.nii: there is no such file; check the path"),
     ],
 )
-def test_what_is_no_scan(source, fault):
+def test_not_a_scan(source, fault):
     with pytest.raises(InputError) as caught:
         LoadScand("image")({"image": source})
     assert str(caught.value).startswith(fault)
 
 
-def test_a_label_beside_its_image(tmp_path):
+def test_a_label_with_its_image(tmp_path):
     image = stored(tmp_path / "image.nii")
     label = stored(tmp_path / "label.nii", data=(voxels() > 70).astype(np.uint8))
     data = LoadScand(["image", "label"], labels=[1])({"image": image, "label": label})
@@ -108,8 +108,8 @@ def test_a_label_beside_its_image(tmp_path):
 @pytest.mark.parametrize(
     ("change", "fault"),
     [
-        ({"affine": oriented("LAS")}, "label.nii: lies up to "),
-        ({"affine": PLAIN + np.eye(4)[:, [3, 0, 1, 2]] * 0.01}, "label.nii: lies up to "),
+        ({"affine": oriented("LAS")}, "label.nii: is up to "),
+        ({"affine": PLAIN + np.eye(4)[:, [3, 0, 1, 2]] * 0.01}, "label.nii: is up to "),
         ({"data": np.ones((4, 5, 5), np.uint8)}, "label.nii: has 4 x 5 x 5 voxels, its image 4 x 5 x 6; resample"),
         ({"data": voxels().astype(np.uint8) % 3}, "label.nii: holds the label 2; allowed: 0, 1; map or declare it"),
         ({"data": np.zeros(SHAPE, np.uint8)}, "label.nii: is empty, every voxel is background; draw the label"),
@@ -117,7 +117,7 @@ def test_a_label_beside_its_image(tmp_path):
     ],
     ids=["turned", "tilted", "cut", "undeclared", "empty", "fractional"],
 )
-def test_a_label_that_does_not_fit(tmp_path, change, fault):
+def test_a_label_that_does_not_match(tmp_path, change, fault):
     image = stored(tmp_path / "image.nii")
     label = stored(tmp_path / "label.nii", **{"data": (voxels() > 70).astype(np.uint8), **change})
     with pytest.raises(InputError) as caught:
@@ -125,15 +125,15 @@ def test_a_label_that_does_not_fit(tmp_path, change, fault):
     assert str(caught.value).startswith(f"{tmp_path}/{fault}")
 
 
-def test_labels_of_any_value_where_none_are_declared(tmp_path):
+def test_any_label_value_if_none_are_declared(tmp_path):
     image = stored(tmp_path / "image.nii")
     label = stored(tmp_path / "label.nii", data=voxels().astype(np.uint8))
     data = LoadScand(["image", "label"])({"image": image, "label": label})
     np.testing.assert_array_equal(data["label"][0].numpy(), voxels())
 
 
-def test_the_truth_fits_an_image_that_was_resampled_since(tmp_path):
-    """As in an evaluation: the label is loaded after the image was turned and resampled, onto the file's own grid."""
+def test_the_truth_matches_an_image_resampled_earlier(tmp_path):
+    """As in an evaluation: the label is loaded on the file's own grid after the image was resampled."""
     affine = oriented("PSL", tilt=10)
     image = stored(tmp_path / "image.nii", affine)
     truth = (voxels() > 70).astype(np.uint8)
@@ -143,7 +143,7 @@ def test_the_truth_fits_an_image_that_was_resampled_since(tmp_path):
     assert data["image"].shape != (1, *SHAPE)
     assert torch.equal(LoadScand("label")(data)["label"].as_tensor(), half())
     data["label"] = stored(tmp_path / "other.nii", oriented("RAS"), truth)
-    with pytest.raises(InputError, match="other.nii: lies up to"):
+    with pytest.raises(InputError, match="other.nii: is up to"):
         LoadScand("label")(data)
 
 
@@ -172,7 +172,7 @@ def test_files_in_the_order_given(folder):
 
 def test_folders(folder):
     assert names(list_scans(folder / "loose"), folder) == ["loose/c.nii", "loose/d.nii.gz"]
-    assert names(list_scans(folder), folder) == ["imagesTs/b.nii.gz"]  # the test images, where there are some
+    assert names(list_scans(folder), folder) == ["imagesTs/b.nii.gz"]  # the test images, if there are any
     mixed = [str(folder / "loose"), folder / "imagesTr" / "a.nii.gz", folder]
     assert names(list_scans(mixed), folder) == [
         "loose/c.nii",
@@ -182,8 +182,8 @@ def test_folders(folder):
     ]
 
 
-def test_patients_to_test_with(tmp_path):
-    """ACDC's own layout: those in testing/ where there are some, else all; with or without database/."""
+def test_test_patients(tmp_path):
+    """ACDC's own layout: those in testing/ if there are any, else all; with or without database/."""
     for patient in ("training/patient001", "testing/patient101", "testing/patient102"):
         place = tmp_path / "database" / patient
         place.mkdir(parents=True)
@@ -202,11 +202,11 @@ def test_training_images_without_test_images(folder):
     assert names(list_scans(folder), folder) == ["imagesTr/a.nii.gz"]
 
 
-def test_a_file_named_twice_is_one_scan(folder):
+def test_a_file_given_twice_is_one_scan(folder):
     assert names(list_scans([folder / "loose/c.nii", folder / "loose"]), folder) == ["loose/c.nii", "loose/d.nii.gz"]
 
 
-def test_two_scans_whose_masks_would_have_one_name(folder):
+def test_two_scans_whose_masks_would_have_the_same_name(folder):
     (folder / "imagesTr" / "c.nii.gz").touch()
     with pytest.raises(InputError) as caught:
         list_scans([folder / "loose", folder / "imagesTr/c.nii.gz"])
@@ -244,7 +244,7 @@ def test_scans_that_have_a_mask_are_skipped_and_counted(folder, tmp_path, caplog
     assert len(list_scans(folder / "loose")) == 2  # without skip_done nothing is left out
 
 
-def test_a_truth_is_no_scan(tmp_path):
+def test_a_truth_is_not_a_scan(tmp_path):
     path = tmp_path / "patient001_frame01_gt.nii.gz"
     path.touch()
     with pytest.raises(InputError, match="patient001_frame01_gt.nii.gz: is a label map by its name, not a scan"):

@@ -1,4 +1,4 @@
-"""Masks lie on their scans' grids, whatever those are, and are whole."""
+"""Masks are on their scans' grids, whatever those are, and are written atomically."""
 
 import itertools
 
@@ -51,12 +51,12 @@ def test_a_mask_has_the_geometry_of_its_scan(tmp_path, codes, tilt):
 @pytest.mark.parametrize(("qform", "sform"), [(1, 1), (1, 2), (4, 3), (0, 1), (2, 0), (0, 0)])
 @pytest.mark.parametrize("kind", [nib.Nifti1Image, nib.Nifti2Image])
 def test_codes_and_units(tmp_path, qform, sform, kind):
-    # Without a code the affine is made of the spacing alone, and the voxels' centre is the origin.
+    # Without a code the affine comes from the spacing alone, with its origin at the volume's centre.
     path = stored(tmp_path / "scan.nii", np.diag([-2.0, 3, 4, 1]), qform=qform, sform=sform, units="micron", kind=kind)
     source = nib.load(path)
     mask = mask_image(half(), source)
     assert int(mask.header["qform_code"]) == qform
-    # Every mask has an sform, whatever stood for it in the scan, so that no viewer has to guess.
+    # Every mask has an sform, so that no viewer has to guess.
     assert int(mask.header["sform_code"]) == (sform or qform or 1)
     np.testing.assert_array_equal(mask.affine, source.affine)
     np.testing.assert_allclose(mask.get_sform(), source.affine, atol=1e-6)
@@ -75,8 +75,8 @@ def test_qform_and_sform_that_differ_stay_apart(tmp_path):
     np.testing.assert_allclose(mask.get_qform(), oriented("RAS", tilt=30), atol=1e-5)
 
 
-def test_a_qform_without_code_may_hold_anything(tmp_path):
-    """Some converters leave numbers there that are no rotation; the code 0 says that nobody should read them."""
+def test_a_qform_without_a_code_is_ignored(tmp_path):
+    """Some converters leave numbers there that are not a rotation; the code 0 says to ignore them."""
     path = stored(tmp_path / "scan.nii", qform=0, sform=1)
     block = bytearray(path.read_bytes())
     block[256:268] = np.array([5, 5, 5], "<f4").tobytes()  # quatern_b, c, d: longer than 1
@@ -104,7 +104,7 @@ def test_a_mask_on_another_grid_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("old", [None, b"an older mask"])
-def test_nothing_half_written_stays_where_saving_fails(tmp_path, monkeypatch, old):
+def test_a_failed_save_leaves_no_partial_file(tmp_path, monkeypatch, old):
     path, out = stored(tmp_path / "scan.nii"), tmp_path / "out"
     out.mkdir()
     if old:
@@ -132,5 +132,5 @@ def test_nothing_half_written_stays_where_saving_fails(tmp_path, monkeypatch, ol
         ("scan.mha", "out/scan.mha.nii.gz"),
     ],
 )
-def test_where_masks_go(scan, mask):
+def test_paths_of_masks(scan, mask):
     assert str(mask_path(scan, "out")) == mask

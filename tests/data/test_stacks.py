@@ -1,4 +1,4 @@
-"""Stacks: which axis runs through the slices, the same whatever the file's axes, and slices as channels."""
+"""Stacks: the slice axis, the same network input however a file is stored, and slices as channels."""
 
 import nibabel as nib
 import numpy as np
@@ -19,9 +19,9 @@ from heartseg.errors import InputError
         ([1.25, 1.25, 1.37], 2, None),
         ([1, 1, 1], 2, None),
         ([2, 1, 1], 0, None),
-        ([1, 3, 1.2], 1, None),  # 2.5 times the wider of the others, exactly: not more
+        ([1, 3, 1.2], 1, None),  # exactly 2.5 times the larger of the others, not more
         ([1, 3.01, 1.2], 1, 1),
-        ([1.5, 10], 1, None),  # an image, no stack
+        ([1.5, 10], 1, None),  # an image, not a stack
     ],
 )
 def test_axis_through_the_slices(spacing, through, stack):
@@ -43,7 +43,7 @@ ORDERS = ["RAS", "LPS", "SAR", "IRA", "ASR", "PIL", "SLA"]
 
 
 @pytest.mark.parametrize("codes", ORDERS)
-def test_what_the_network_sees_does_not_depend_on_how_a_file_is_stored(codes):
+def test_the_network_input_does_not_depend_on_how_a_file_is_stored(codes):
     seen = SliceAxisLastd("image")({"image": stack(codes)})["image"]
     assert seen.shape == (1, 4, 5, 3)
     assert torch.equal(seen.as_tensor(), stack().as_tensor())
@@ -51,7 +51,7 @@ def test_what_the_network_sees_does_not_depend_on_how_a_file_is_stored(codes):
 
 
 @pytest.mark.parametrize("codes", ORDERS)
-def test_invertd_puts_a_mask_back_onto_the_files_grid(codes):
+def test_invertd_restores_the_grid_of_the_file(codes):
     turn = Compose([SliceAxisLastd("image")])
     data = turn({"image": stack(codes)})
     data["pred"] = MetaTensor(data["image"].as_tensor() + 100, meta=data["image"].meta)
@@ -61,7 +61,7 @@ def test_invertd_puts_a_mask_back_onto_the_files_grid(codes):
 
 
 def test_an_oblique_stack_keeps_its_slices():
-    """Slices that point forwards stay slices: the axis of the largest spacing comes last, not the header's S."""
+    """The axis with the largest spacing comes last, even if it points forwards rather than along the header's S."""
     turned = np.array([[0, 0, -9.0, 0], [1.5, 0, 0, 0], [0, 1.4, 0, 0], [0, 0, 0, 1]])  # axes A, S, L
     image = MetaTensor(torch.arange(60.0).reshape(1, 4, 5, 3), affine=torch.tensor(turned))
     assert stack_codes(image) == "ASR"
@@ -69,16 +69,16 @@ def test_an_oblique_stack_keeps_its_slices():
     assert torch.equal(seen.as_tensor(), image.as_tensor().flip(-1))
 
 
-def test_the_axis_may_be_named():
+def test_the_axis_can_be_given():
     image = stack()
     assert stack_codes(image, 0) == "ASR"
     assert SliceAxisLastd("image", slice_axis=0)({"image": image})["image"].shape == (1, 5, 3, 4)
     for wrong in (3, -1, 1.5, 2.0, "z", True):
-        with pytest.raises(InputError, match="slice_axis: .* is none; give 0, 1 or 2"):
+        with pytest.raises(InputError, match="slice_axis: .* is not an axis; give 0, 1 or 2"):
             SliceAxisLastd("image", slice_axis=wrong)
 
 
-def test_label_and_image_turn_alike():
+def test_label_and_image_are_reoriented_alike():
     data = SliceAxisLastd(["image", "label"])({"image": stack("SAR"), "label": stack("SAR")})
     assert torch.equal(data["image"].as_tensor(), data["label"].as_tensor())
 
@@ -92,14 +92,14 @@ def test_neighbouring_slices():
     assert neighbouring_slices(image[..., :1], 2)[:, :, 0, 0].tolist() == [[0] * 5]
 
 
-def test_an_axis_that_is_guessed_is_named(caplog):
+def test_a_guessed_axis_is_reported(caplog):
     SliceAxisLastd("image")({"image": stack()})
     assert caplog.text == ""
     SliceAxisLastd("image")({"image": stack(spacing=(1.5, 1.5, 1.0))})
-    assert "1.5 x 1.5 x 1 mm do not tell slices; axis 1 is taken as through them (slice_axis)" in caplog.text
+    assert "spacing 1.5 x 1.5 x 1 mm shows no slices; slice_axis 1 is assumed" in caplog.text
 
 
-def test_threads_that_fill_a_cache_do_not_disturb_each_other():
+def test_threads_that_fill_a_cache_do_not_interfere():
     data = [{"image": stack(codes)} for codes in ("RAS", "SAR", "IRA", "ASR")] * 25
     across = {"image": MetaTensor(stack().as_tensor(), affine=torch.diag(torch.tensor([9.0, 1.5, 1.4, 1.0])))}
     cache = CacheDataset(data + [across] * 100, SliceAxisLastd("image"), num_workers=2, progress=False)
