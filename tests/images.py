@@ -1,4 +1,4 @@
-"""Images for the tests of the artifacts, and each artifact with one set of numbers."""
+"""Images for the tests of the artifacts, and each artifact with example parameters."""
 
 import math
 from collections.abc import Callable
@@ -17,20 +17,20 @@ SPACING = (2.0, 1.5, 4.0)
 
 
 def texture(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> torch.Tensor:
-    """Random numbers between 0 and 1."""
+    """Return random numbers between 0 and 1."""
     generator = torch.Generator().manual_seed(seed)
     return torch.rand(shape, generator=generator, dtype=torch.float64).to(dtype)
 
 
 def scan(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> MetaTensor:
-    """The same as a loaded scan: an affine, a file's name, an operation behind it."""
+    """Return the same as a loaded scan, with affine, file name and an applied operation."""
     image = MetaTensor(texture(*shape, seed=seed, dtype=dtype), affine=TURNED, meta={"filename_or_obj": "a.nii.gz"})
     image.push_applied_operation({"class": "Spacingd", "orig_size": (5, 6, 7)})
     return image
 
 
 def blobs(shape, spacing, rotation=(0.0, 0.0, 0.0), shift=0.0) -> torch.Tensor:
-    """Gaussian blobs about a volume's centre, turned by a vector in degrees and shifted by mm: exact, float64."""
+    """Return Gaussian blobs around a volume's centre, rotated by a vector in degrees and shifted in mm, as float64."""
     axes = [(torch.arange(n, dtype=torch.float64) - (n - 1) / 2) * mm for n, mm in zip(shape, spacing, strict=True)]
     places = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1)
     turn = torch.from_numpy(Rotation.from_rotvec(rotation, degrees=True).as_matrix())
@@ -42,13 +42,13 @@ def blobs(shape, spacing, rotation=(0.0, 0.0, 0.0), shift=0.0) -> torch.Tensor:
 
 
 def k_space(image: torch.Tensor, dims: int) -> torch.Tensor:
-    """All of the complex k-space, its centre at n // 2 of each axis."""
+    """Return the whole complex k-space, with its centre at n // 2 of each axis."""
     axes = tuple(range(-dims, 0))
     return torch.fft.fftshift(torch.fft.fftn(image.double(), dim=axes), dim=axes)
 
 
 def reconstruct(spectrum: torch.Tensor, dims: int) -> torch.Tensor:
-    """The real part of what `k_space` gives back."""
+    """Return the real part of the image of a `k_space`."""
     axes = tuple(range(-dims, 0))
     return torch.fft.ifftn(torch.fft.ifftshift(spectrum, dim=axes), dim=axes).real
 
@@ -69,7 +69,7 @@ def _spiked(image: torch.Tensor, dims: int, height: float) -> torch.Tensor:
     return artifacts.spike(image, height, waves, spatial_dims=dims)
 
 
-# Name: (image, spatial_dims, strength) -> image, and a strength that shows. Strength 0 is the identity.
+# Name: (image, spatial_dims, strength) -> image, and a visible strength. Strength 0 is the identity.
 CALLS: dict[str, tuple[Callable[[torch.Tensor, int, float], torch.Tensor], float]] = {
     "noise": (lambda x, dims, s: artifacts.noise(x, s, seed=3, spatial_dims=dims), 0.1),
     "rician": (lambda x, dims, s: artifacts.rician(x, s, seed=3, spatial_dims=dims), 0.1),
@@ -86,13 +86,13 @@ FIXED = [name for name in NAMES if name not in ("noise", "rician")]  # no random
 
 
 def act(name: str, image: torch.Tensor, dims: int = 3, strength: float | None = None) -> torch.Tensor:
-    """The artifact of this name, with the strength of `CALLS` or another."""
+    """Apply the artifact of this name, with the strength in `CALLS` or another."""
     call, shown = CALLS[name]
     return call(image, dims, shown if strength is None else strength)
 
 
 class SeededImages(torch.utils.data.Dataset):
-    """Images whose random state comes from a seed and their index alone."""
+    """Images whose random state depends only on a seed and their index."""
 
     def __init__(self, transform: RandArtifact, seed: int, count: int = 6) -> None:
         self.transform, self.seed, self.count = transform, seed, count

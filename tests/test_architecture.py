@@ -27,7 +27,7 @@ LAYERS = [
     ["training"],
     ["phantoms"],
     ["metrics", "artifacts", "networks", "losses", "data"],
-    ["errors", "distributed", "machine"],
+    ["numbers", "errors", "distributed", "machine"],
 ]
 ROW = {room: row for row, rooms in enumerate(LAYERS) for room in rooms}
 

@@ -1,8 +1,8 @@
-"""MRI artifacts: pure functions with physical parameters, random transforms over them, and their dictionary forms.
+"""MRI artifacts: pure functions with physical parameters, random transforms that call them, and dictionary forms.
 
-None wraps MONAI's transform of the same kind: there a spike's strength is a logarithm in k-space, Rician noise starts
-at 0 whatever the normalisation, blur darkens the borders, noise is not relative to the image, and none has a function
-of its own beneath it that a fixed severity could call.
+MONAI's transforms of the same kind are not used: its spikes are set as a logarithm in k-space, its Rician noise assumes
+a background of 0 whatever the normalisation, its blur darkens the borders, its noise is not relative to the image, and
+none of them has a plain function that an evaluation at fixed severity could call.
 """
 
 from heartseg.artifacts.bias_field import RandBiasField, RandBiasFieldd, bias_field

@@ -1,4 +1,4 @@
-"""Blur: fine detail that the acquisition never had."""
+"""Blur: fine detail that the acquisition did not resolve."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any, ClassVar
 
 import torch
 
-from heartseg.artifacts.tensors import along_axis, begin, finish, non_negative, spacing_of, unchanged
+from heartseg.artifacts.tensors import apply_along, from_batch, non_negative, spacing_of, to_batch
 from heartseg.artifacts.transform import RandArtifact, RandArtifactd, Range
 from heartseg.errors import InputError
 
-WIDEST = 1000  # mm
+MAX_STD = 1000  # mm, wider than any scan
 
 
 def blur(
@@ -21,36 +21,36 @@ def blur(
     spacing: float | Sequence[float] | None = None,
     spatial_dims: int = 3,
 ) -> torch.Tensor:
-    """Convolve with a Gaussian, cut at 4 standard deviations; beyond the image its border goes on.
+    """Convolve with a Gaussian that is cut off at 4 standard deviations; the image's border is replicated outside it.
 
-    Nothing becomes brighter or darker than the image was; a constant stays as it is.
+    The result stays within the image's range, and a constant image is unchanged.
 
     Args:
         image: ``[..., *spatial]``.
-        std: standard deviation, mm.
-        spacing: mm; None takes the affine's, or 1 mm.
+        std: standard deviation in mm.
+        spacing: voxel size in mm; None takes it from the affine, or 1 mm if there is no affine.
         spatial_dims: 2 or 3.
 
-    Raises InputError for a standard deviation that is negative or wider than any scan.
+    Raises InputError for a standard deviation that is negative or above `MAX_STD`.
     """
-    x = begin(image, spatial_dims)
+    x = to_batch(image, spatial_dims)
     sizes = spacing_of(image, spatial_dims, spacing)
-    if not _width("blur", std):
-        return unchanged(image)
+    if not _check_std("blur", std):
+        return image.clone()
     result = x
     for axis, size in enumerate(sizes):
-        result = along_axis(result, _gaussian(x.shape[1 + axis], std / size).to(x), 1 + axis)
-    return finish(result, image)
+        result = apply_along(result, _gaussian(x.shape[1 + axis], std / size).to(x), 1 + axis)
+    return from_batch(result, image)
 
 
-def _width(where: str, std: float) -> float:
-    if non_negative(f"{where}: std", std) > WIDEST:
-        raise InputError(f"{where}: std {std:g} mm is wider than any scan; give {WIDEST} mm at most")
+def _check_std(where: str, std: float) -> float:
+    if non_negative(f"{where}: std", std) > MAX_STD:
+        raise InputError(f"{where}: std {std:g} mm is wider than any scan; give at most {MAX_STD} mm")
     return float(std)
 
 
 def _gaussian(n: int, sigma: float) -> torch.Tensor:
-    """The matrix ``[n, n]`` that smooths a line of n voxels, its ends repeated beyond it."""
+    """Return the matrix ``[n, n]`` that smooths a line of n voxels whose ends are replicated."""
     radius = int(4 * sigma + 0.5)
     offsets = torch.arange(-radius, radius + 1)
     kernel = torch.exp(-0.5 * (offsets.double() / sigma) ** 2) if radius else torch.ones(1, dtype=torch.float64)
@@ -64,8 +64,8 @@ class RandBlur(RandArtifact):
     """Gaussian blur of random width, see `blur`.
 
     Args:
-        prob: how often.
-        std: mm; from 0 to this, or a pair (low, high).
+        prob: probability of the artifact.
+        std: mm; drawn from 0 to this number, or from a pair (low, high).
     """
 
     severities: ClassVar[Mapping[str, tuple[float, float, float]]] = {"std": (0.5, 1, 2)}
@@ -73,11 +73,11 @@ class RandBlur(RandArtifact):
 
     def __init__(self, prob: float = 0.1, std: Range = 2.0) -> None:
         super().__init__(prob)
-        self.std = self.range("std", std)
-        _width("RandBlur", self.std[1])
+        self.std = self.strength_range("std", std)
+        _check_std("RandBlur", self.std[1])
 
     def sample(self, shape: Sequence[int], spacing: Sequence[float]) -> dict[str, Any]:
-        """How wide."""
+        """Draw the standard deviation."""
         return {"std": self.uniform(self.std), "spacing": list(spacing)}
 
 

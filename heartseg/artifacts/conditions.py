@@ -1,4 +1,4 @@
-"""Every scan of a list clean and under artifacts of fixed strength, for an evaluation of robustness."""
+"""Scans clean and under artifacts of fixed strength, to evaluate robustness."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch.utils.data import IterableDataset, get_worker_info
 
-from heartseg.artifacts.severity import ARTIFACTS, LEVELS, at_severity, strengths
+from heartseg.artifacts.severity import ARTIFACTS, LEVELS, at_severity, check_severity, strengths
 from heartseg.artifacts.transform import RandArtifact
 from heartseg.data.files import plain
 from heartseg.errors import InputError
@@ -20,9 +20,9 @@ Settings = Mapping[str, Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class Condition:
-    """What a scan is seen under: an artifact, its severity as text, its strengths and what else was set of it.
+    """An artifact with its severity as text, its strengths and its other settings, such as ``{"moves": 8}``.
 
-    ``clean`` has none of them. ``settings`` holds what was given beside the strengths, such as ``{"moves": 8}``.
+    The condition ``clean`` has no severity, strengths, settings or transform.
     """
 
     artifact: str = "clean"
@@ -40,61 +40,66 @@ def list_conditions(
     severity: str | float | None = None,
     settings: Settings | None = None,
 ) -> list[Condition]:
-    """`CLEAN`, then each artifact at each severity.
+    """Return `CLEAN`, then each artifact at each severity.
 
     Args:
-        artifacts: their names; None for all.
+        artifacts: names of artifacts; None for all.
         severity: mild, moderate or severe, or a number for the artifact's first strength; None for all three.
-        settings: for artifacts by name what `at_severity` takes, as in ``{"motion": {"degrees": 12}}``.
+        settings: settings for `at_severity` by artifact, as in ``{"motion": {"degrees": 12}}``.
 
-    Raises InputError, before any scan is touched, for an unknown artifact, severity or setting, and for
-    strengths that cannot be; of a number, it says where that one is no strength of several artifacts alike.
+    Raises InputError, before any scan is touched, for an unknown artifact, severity or setting, and for invalid
+    strengths; also if ``severity`` is a number that is not a valid strength of all artifacts.
     """
     names = list(ARTIFACTS) if artifacts is None else artifacts
-    if isinstance(names, str) or not isinstance(names, Sequence) or not names or not all(map(_text, names)):
-        raise InputError(f"artifacts: {artifacts!r} is no list of names; give one, as in [motion, noise]")
-    if not isinstance(severity, str | int | float | None):
-        raise InputError(f"severity {severity}: is no strength; give one of {', '.join(LEVELS)}, or a number")
-    given = _checked(settings)
+    if (
+        isinstance(names, str)
+        or not isinstance(names, Sequence)
+        or not names
+        or not all(isinstance(n, str) for n in names)
+    ):
+        raise InputError(f"artifacts: {artifacts!r} is not a list of names; give one such as [motion, noise]")
+    if severity is not None:
+        check_severity(severity)
+    given = _check_settings(settings)
     for name in given:
-        at_severity(name, settings=given[name])  # a slip in what is not asked for is a slip too
+        at_severity(name, settings=given[name])  # typos are reported even for artifacts that are not evaluated
     conditions = [CLEAN]
     for name in dict.fromkeys(names):
         own = given.get(name, {})
         for level in LEVELS if severity is None else [severity]:
             text = level if isinstance(level, str) else f"{level:g}"
-            strong = strengths(name, level, own)
-            beside = {key: plain(value) for key, value in own.items() if key not in strong}
+            values = strengths(name, level, own)
+            others = {key: plain(value) for key, value in own.items() if key not in values}
             try:
                 transform = at_severity(name, level, own)
             except InputError as error:
                 if isinstance(level, str) or len(set(names)) == 1:
                     raise
-                hint = f"{text} is the first strength of every artifact asked for: one may choose some (--artifact)"
+                hint = f"{text} sets the first strength of every artifact: select some of them (--artifact)"
                 raise InputError(f"{error}; {hint}") from None
-            conditions.append(Condition(name, text, strong, beside, transform))
+            conditions.append(Condition(name, text, values, others, transform))
     return conditions
 
 
 class ConditionDataset(IterableDataset):
-    """Load each case once and give it under every condition in turn: first as it is, then with each artifact.
+    """Cases under every condition in turn, each loaded once: first clean, then with each artifact.
 
-    An artifact arises in the scanner, so it acts on the image's intensities before they are normalised. Its
-    random state comes from seed, case and artifact alone: all severities of an artifact share place and
-    moment, and neither the order of the cases, nor which artifacts are asked for, nor the number of workers
-    changes an image (but for a last digit, where a worker computes with fewer threads than the main process).
+    Artifacts arise in the scanner, so they change the image's intensities before these are normalised. An artifact's
+    random state depends only on the seed, the case and the artifact: all its severities share place and time, and
+    neither the order of the cases, nor the choice of artifacts, nor the number of workers changes an image (except in
+    the last digit, if a worker computes with fewer threads than the main process).
+
+    An item is the output of ``after``, with ``artifact`` and ``severity`` of its condition. Items share their labels,
+    which are therefore read-only, and nothing else.
 
     Args:
         data: cases, each with an ``id``.
-        before: what loads a case and brings it onto the network's grid; its ``image`` is ``[C, *spatial]``.
-        after: what follows the artifact, such as the normalisation; it keeps ``image``.
+        before: transform that loads a case and resamples it to the network's grid; its ``image`` is ``[C, *spatial]``.
+        after: transform that follows the artifact, such as the normalisation; it keeps ``image``.
         conditions: from `list_conditions`.
-        seed: of where and when.
+        seed: seed of the artifacts' place and time.
 
-    An item is what ``after`` gives, with ``artifact`` and ``severity`` of its condition. Nothing that is done to
-    one item shows in another, labels excepted: they are shared, so treat them as read-only.
-
-    Raises InputError, on the way, for an artifact so strong that what it leaves is not finite.
+    Raises InputError, while iterating, for an artifact so strong that the image is no longer finite.
     """
 
     def __init__(
@@ -117,12 +122,12 @@ class ConditionDataset(IterableDataset):
 
     def __iter__(self) -> Iterator[Any]:
         worker = get_worker_info()
-        # Cases are dealt out in turn, as the loader asks its workers in turn: so they come back in their order.
+        # The loader asks its workers in turn, so cases dealt out in turn come back in order.
         first, step = (worker.id, worker.num_workers) if worker else (0, 1)
         for case in self.data[first::step]:
             scan = self.before(dict(case))
             for condition in self.conditions:
-                # Normalisation writes in place, and what was done to an image is noted in the image.
+                # Normalisation writes in place, and MONAI records applied transforms in the image.
                 image = scan["image"].clone()
                 if condition.transform is not None:
                     condition.transform.set_random_state(condition_seed(self.seed, case["id"], condition.artifact))
@@ -131,31 +136,27 @@ class ConditionDataset(IterableDataset):
                 item = {**scan, "image": image, "artifact": condition.artifact, "severity": condition.severity}
                 ready = self.after(item)
                 if condition.transform is not None:
-                    _check_finite(ready["image"], case["id"], condition)  # a normalisation squares
+                    _check_finite(ready["image"], case["id"], condition)  # squares within a normalisation may overflow
                 yield ready
 
 
 def condition_seed(seed: int, case: str, artifact: str) -> int:
-    """A seed for one artifact in one case, the same on every machine."""
+    """Return a seed for one artifact in one case, the same on every machine."""
     digest = hashlib.sha256(f"{seed}\n{case}\n{artifact}".encode()).digest()
     return int.from_bytes(digest[:4], "big")
 
 
 def _check_finite(image: torch.Tensor, case: str, condition: Condition) -> None:
-    # Else an empty mask, and a Dice of 0, would look like a finding.
-    if not image.abs().max().isfinite():  # a seventh of the time of asking every voxel
+    # Without this check an empty mask, and a Dice of 0, would look like a result.
+    if not image.abs().max().isfinite():  # seven times as fast as checking every voxel
         raise InputError(
-            f"{case}: under {condition.artifact} at severity {condition.severity} its image is no longer finite; "
-            "give less, as severity or strengths"
+            f"{case}: the image is no longer finite under {condition.artifact} at severity {condition.severity}; "
+            "lower the severity or the strengths"
         )
 
 
-def _text(value: Any) -> bool:
-    return isinstance(value, str)
-
-
-def _checked(settings: Any) -> Settings:
+def _check_settings(settings: Any) -> Settings:
     entries = {} if settings is None else settings
     if not isinstance(entries, Mapping) or not all(isinstance(own, Mapping) for own in entries.values()):
-        raise InputError(f"strengths: {settings!r} does not name them; write {{motion: {{degrees: 12}}}}")
+        raise InputError(f"strengths: {settings!r} is not a mapping by artifact; write {{motion: {{degrees: 12}}}}")
     return entries

@@ -1,4 +1,4 @@
-"""The opposite of `spike`: points of k-space that stand out from those around them are brought down to them."""
+"""Despike, the opposite of `spike`: reduce points of k-space that stand out from their neighbours."""
 
 from __future__ import annotations
 
@@ -12,62 +12,63 @@ from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapTransform
 
-from heartseg.artifacts.tensors import begin, finish, floor, is_number, unchanged
+from heartseg.artifacts.tensors import darkest, from_batch, to_batch
 from heartseg.errors import InputError
+from heartseg.numbers import is_number
 
-CORE = 6  # periods over the field of view: below them anatomy is bright, and no point stands out
-REACH = 3  # points on every side that a point is compared with
-LEAST = 0.002  # of k-space's centre: what is dimmer makes no stripes that one could see
+CORE = 6  # periods over the field of view: at lower frequencies anatomy itself is bright
+REACH = 3  # a point is compared with this many points on every side
+MIN_SHARE = 0.002  # of k-space's centre: dimmer points make no visible stripes
 
 
 def despike(image: torch.Tensor, threshold: float = 10.0) -> torch.Tensor:
-    """A slice without the stripes that single bright points of its k-space draw over it.
+    """Remove the stripes that single bright points of k-space cause in a slice.
 
-    A spike is an outlier of k-space (Campbell-Washburn et al., Magn Reson Med 75:2517, 2016, who part it from the
-    image as what is sparse). Here a point is one where its magnitude is more than ``threshold`` times the geometric
-    mean of the 7 x 7 points around it; it is brought down to that mean and keeps its phase. Left alone are
-    frequencies of fewer than 6 periods, the two axes of k-space, where what the image's border cuts lies, and points
-    below 0.2 % of the centre. A slice with no such point comes back to the bit.
+    A spike is an outlier in k-space (Campbell-Washburn et al., Magn Reson Med 75:2517, 2016, separate it from the
+    image as its sparse part). Here a point is a spike if its magnitude is more than ``threshold`` times the geometric
+    mean of the 7 x 7 points around it; it is reduced to that mean and keeps its phase. Not changed are frequencies of
+    fewer than 6 periods, the two axes of k-space, where the cut at the image's border shows, and points below 0.2 % of
+    the centre. A slice without a spike is returned bit for bit.
 
-    Slices are looked at one at a time, as they are acquired: a spike in the k-space of a whole stack is one in that
-    of every slice. Limits: of a spike on a grid that was resampled since some 15 % of the stripes stay, of one that
-    was cropped or padded since nearly half, and more of one in a magnitude image that had no floor to stand on, where
-    it is no plain wave. Regular patterns off the axes, such as tag lines, are taken for spikes.
+    Slices are processed one by one, as they are acquired: a spike in the k-space of a whole stack is one in that of
+    every slice. Limits: if the image was resampled after the spike arose, some 15 % of the stripes remain; if it was
+    cropped or padded, nearly half; and more in a magnitude image whose background is too low for negative values,
+    where a spike is not a plain wave. Regular patterns off the axes, such as tag lines, are taken for spikes.
 
     Args:
         image: ``[..., x, y]``.
-        threshold: above 1. Cine MRI without spikes was not seen to pass 5.2 off the axes (80 frames of ACDC); a spike
-            of 0.4 of the centre's height mostly stands beyond 100.
+        threshold: above 1. In cine MRI without spikes the largest ratio off the axes was 5.2 (80 frames of ACDC);
+            a spike of 0.4 of the centre's height is mostly above 100.
 
-    Raises InputError for a threshold of 1 or less, and for what is no image.
+    Raises InputError for a threshold of 1 or less, and for a bad image.
     """
     if not is_number(threshold) or not threshold > 1:
-        raise InputError(f"despike: threshold {threshold!r} is no ratio above 1; give one such as 10")
-    x = begin(image, 2)
-    low = floor(x)
+        raise InputError(f"despike: threshold {threshold!r} is not a ratio above 1; give one such as 10")
+    x = to_batch(image, 2)
+    low = darkest(x)
     spectrum = torch.fft.rfft2(x - low)
     rows, columns = (torch.fft.fftfreq(n, 1 / n, device=x.device) for n in x.shape[1:])
     columns = columns[: spectrum.shape[-1]].abs()
-    judged = (rows[:, None].square() + columns.square() > CORE**2) & (rows[:, None] != 0) & (columns != 0)
-    if not judged.any():
-        return unchanged(image)
+    tested = (rows[:, None].square() + columns.square() > CORE**2) & (rows[:, None] != 0) & (columns != 0)
+    if not tested.any():
+        return image.clone()
     centre = spectrum[:, :1, :1].real
     magnitude = spectrum.abs()
-    # Of an image without noise whole regions of k-space are empty; what is added keeps their logarithm finite.
+    # Without noise, whole regions of k-space are empty; the small offset keeps their logarithm finite.
     logs = torch.log(magnitude + (1e-6 * centre).clamp_min(torch.finfo(x.dtype).tiny))
     around = F.avg_pool2d(_circular(logs, x.shape[-1])[:, None], 2 * REACH + 1, 1)[:, 0]
-    spikes = (logs - around > math.log(threshold)) & judged & (magnitude > LEAST * centre)
+    spikes = (logs - around > math.log(threshold)) & tested & (magnitude > MIN_SHARE * centre)
     if not spikes.any():
-        return unchanged(image)
+        return image.clone()
     spectrum = torch.where(spikes, spectrum * torch.exp(around - logs), spectrum)
     found = torch.fft.irfft2(spectrum, s=x.shape[1:]) + low
-    return finish(torch.where(spikes.any(dim=(1, 2), keepdim=True), found, x), image)
+    return from_batch(torch.where(spikes.any(dim=(1, 2), keepdim=True), found, x), image)
 
 
 def _circular(half: torch.Tensor, width: int) -> torch.Tensor:
-    """Half of k-space ``[N, x, y // 2 + 1]`` of real images with what lies around it: k-space is periodic.
+    """Return half of k-space ``[N, x, y // 2 + 1]`` of real images, padded by `REACH`: k-space is periodic.
 
-    What is left of its first column and right of its last mirrors columns that are there, in both axes.
+    Columns left of the first and right of the last mirror existing columns, in both axes.
     """
     mirrored = half.roll(-1, 1).flip(1)
     columns = torch.arange(-REACH, half.shape[-1] + REACH, device=half.device) % width
@@ -82,18 +83,18 @@ class Despiked(MapTransform):
     """`despike` on each slice of stacks ``[C, x, y, slices]`` of a dictionary.
 
     Args:
-        keys: the stacks.
-        threshold: see `despike`; None leaves them as they are.
-        allow_missing_keys: go on where a key is not there.
+        keys: keys of the stacks.
+        threshold: see `despike`; None changes nothing.
+        allow_missing_keys: ignore keys that are missing.
 
-    Raises InputError for a threshold that is none.
+    Raises InputError for an invalid threshold.
     """
 
     def __init__(self, keys: KeysCollection, threshold: float | None = 10.0, allow_missing_keys: bool = False) -> None:
         super().__init__(keys, allow_missing_keys)
         self.threshold = threshold
         if threshold is not None:
-            despike(torch.zeros(1, 1), threshold)  # one place says what a threshold is
+            despike(torch.zeros(1, 1), threshold)  # raises for an invalid threshold
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         d = dict(data)
@@ -102,5 +103,5 @@ class Despiked(MapTransform):
         for key in self.key_iterator(d):
             stack = d[key]
             plain = stack.as_tensor() if isinstance(stack, MetaTensor) else stack
-            d[key] = finish(despike(plain.movedim(-1, 0), self.threshold).movedim(0, -1).contiguous(), stack)
+            d[key] = from_batch(despike(plain.movedim(-1, 0), self.threshold).movedim(0, -1).contiguous(), stack)
         return d

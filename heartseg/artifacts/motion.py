@@ -1,4 +1,4 @@
-"""The chest moves while k-space is acquired."""
+"""Motion: the chest moves while k-space is acquired."""
 
 from __future__ import annotations
 
@@ -11,12 +11,21 @@ import torch
 import torch.nn.functional as F
 from scipy.spatial.transform import Rotation
 
-from heartseg.artifacts.tensors import axis_of, begin, beside, finish, half_spectrum, numbers, spacing_of, unchanged
+from heartseg.artifacts.tensors import (
+    axis_of,
+    broadcast_along,
+    finite_tensor,
+    from_batch,
+    half_spectrum,
+    spacing_of,
+    to_batch,
+)
 from heartseg.artifacts.transform import RandArtifact, RandArtifactd, Range, direction
 from heartseg.data.stacks import stack_axis
 from heartseg.errors import InputError
 
-# Weights of the four neighbours of a place, from the powers 0 to 3 of its distance to the second of them (Keys, 1981).
+# Cubic convolution (Keys, 1981): weights of the four neighbours of a point, from the powers 0 to 3 of its distance to
+# the second neighbour.
 KEYS = torch.tensor([[0, 1, 0, 0], [-0.5, 0, 0.5, 0], [1, -2.5, 2, -0.5], [-0.5, 1.5, -1.5, 0.5]], dtype=torch.float64)
 
 
@@ -29,64 +38,66 @@ def motion(
     spacing: float | Sequence[float] | None = None,
     spatial_dims: int = 3,
 ) -> torch.Tensor:
-    """K-space of an image whose object moved, rigidly, M times during the acquisition.
+    """Return the image of an object that moved rigidly M times during the acquisition.
 
-    K-space lines follow each other along the phase-encoding ``axis``, from one edge over the centre to the
-    other. The M moves cut them into M + 1 segments, each seen from another pose; the image is the real part
-    of what the whole reconstructs (Shaw et al., MIDL 2019). The segment with the centre of k-space keeps the
-    image's own pose, so the anatomy stays where it is, and the mean is kept. Segments of lines along one axis
-    need a transform along that axis alone.
+    K-space lines are acquired in order along the phase-encoding ``axis``, from one edge through the centre to the
+    other. The M moves divide them into M + 1 segments, each with its own pose; the result is the real part of the
+    image reconstructed from all of them (Shaw et al., MIDL 2019). The segment that holds the centre of k-space keeps
+    the image's own pose, so the anatomy and the mean stay the same. As segments are made of lines along one axis,
+    only that axis needs a Fourier transform.
+
+    Outside the image its border is replicated. Interpolation is cubic (Keys, 1981), plane by plane.
 
     Args:
         image: ``[..., *spatial]``.
-        rotations: of the object in the other segments, in their order, degrees about the image's centre:
-            ``[M, 3]`` as rotation vectors (axis times angle; the axes are the image's), ``[M]`` in 2D.
+        rotations: of the object in the other segments, in order, in degrees about the image's centre: ``[M, 3]`` as
+            rotation vectors (axis times angle, in the image's axes), ``[M]`` in 2D.
         translations: ``[M, spatial_dims]``, mm along the image's axes.
-        times: M numbers between 0 and 1, ascending: when the moves happen, as a share of the acquisition.
-        axis: the phase-encoding axis, counted among the spatial ones.
-        spacing: mm; None takes the affine's, or 1 mm.
+        times: M ascending numbers between 0 and 1: when the moves happen, as a share of the acquisition.
+        axis: phase-encoding axis, counted among the spatial axes.
+        spacing: voxel size in mm; None takes it from the affine, or 1 mm if there is no affine.
         spatial_dims: 2 or 3.
 
-    Outside the image its border goes on. Interpolation is cubic (Keys, 1981), plane by plane. Raises InputError
-    for poses that are no finite numbers of that shape, and poses and times that do not fit each other.
+    Raises InputError for poses that are not finite numbers of these shapes, for times that do not ascend, and for
+    poses and times of different number.
     """
-    x = begin(image, spatial_dims)
+    x = to_batch(image, spatial_dims)
     sizes = spacing_of(image, spatial_dims, spacing)
     axis = 1 + axis_of(axis, spatial_dims)
     turns = _rows("rotations", rotations, 1 if spatial_dims == 2 else 3)
     shifts = _rows("translations", translations, spatial_dims)
-    moments = numbers("motion: times", times).flatten().tolist()
+    moments = finite_tensor("motion: times", times).flatten().tolist()
     if not len(turns) == len(shifts) == len(moments):
         raise InputError(
             f"motion: {len(turns)} rotations, {len(shifts)} translations, {len(moments)} times; give one each per move"
         )
     if not all(a < b for a, b in zip((0, *moments), (*moments, 1), strict=True)):
-        raise InputError(f"motion: times {moments} do not ascend between 0 and 1; give the moves in their order")
+        raise InputError(f"motion: times {moments} do not ascend between 0 and 1; give the moves in order")
     moved = [i for i in range(len(turns)) if turns[i].any() or shifts[i].any()]
     if not moved:
-        return unchanged(image)
+        return image.clone()
     n = x.shape[axis]
     weights = half_spectrum(_segments(n, moments)[moved].to(x))
     spectrum = torch.zeros((), device=x.device)
     for i, weight in zip(moved, weights, strict=True):
-        # What a segment sees other than the image: so the image itself needs no transform.
+        # Only the difference from the image is transformed, so the image itself needs no transform.
         change = _pose(x, turns[i], shifts[i], sizes).sub_(x)
-        spectrum = torch.fft.rfft(change, dim=axis).mul_(beside(weight, axis, x.ndim)).add_(spectrum)
-    return finish(torch.fft.irfft(spectrum, n=n, dim=axis).add_(x), image)
+        spectrum = torch.fft.rfft(change, dim=axis).mul_(broadcast_along(weight, axis, x.ndim)).add_(spectrum)
+    return from_batch(torch.fft.irfft(spectrum, n=n, dim=axis).add_(x), image)
 
 
 def _rows(name: str, values: Any, width: int) -> torch.Tensor:
-    """Numbers per move, ``[M, width]``; where each move has one, they may stand by themselves."""
-    rows = numbers(f"motion: {name}", values)
+    """Return the numbers of each move, ``[M, width]``; for a width of 1 a flat list is accepted too."""
+    rows = finite_tensor(f"motion: {name}", values)
     if rows.ndim == 1 and width == 1 or not rows.numel():
         rows = rows.reshape(-1, width)
     if rows.ndim != 2 or rows.shape[1] != width:
-        raise InputError(f"motion: {name} {tuple(rows.shape)} are not [moves, {width}] finite numbers; give a row each")
+        raise InputError(f"motion: {name} have shape {tuple(rows.shape)}, not [moves, {width}]; give one row per move")
     return rows
 
 
 def _segments(n: int, times: Sequence[float]) -> torch.Tensor:
-    """Which of n lines belong to each segment but the central one: ``[M, n]``, in the order of acquisition."""
+    """Return a mask ``[M, n]`` of the n lines for each segment except the central one, in the order of acquisition."""
     edges = [0, *(round(time * n) for time in times), n]
     lines = torch.arange(n)
     whole = torch.stack([(lines >= a) & (lines < b) for a, b in zip(edges[:-1], edges[1:], strict=True)])
@@ -94,21 +105,21 @@ def _segments(n: int, times: Sequence[float]) -> torch.Tensor:
 
 
 def _pose(x: torch.Tensor, turn: torch.Tensor, shift: torch.Tensor, sizes: Sequence[float]) -> torch.Tensor:
-    """The object moved: what was at r, in mm from the centre, lies at R r + shift. ``x`` is ``[N, *spatial]``.
+    """Move the object in ``x`` ``[N, *spatial]``: what was at r, in mm from the centre, is now at R r + shift.
 
-    A rotation is three rotations within planes, and one where the chest turns about a single axis.
+    A rotation is done as three rotations within planes, or as one if it is about a single axis of the image.
     """
     if len(sizes) == 2:
         return _plane(x, (1, 2), float(turn), shift.tolist(), sizes)
     main = int(turn.abs().argmax()) if turn.any() else int(shift.abs().argmin())
     order = [axis for axis in range(3) if axis != main] + [main]
     angles = Rotation.from_rotvec(turn.numpy(), degrees=True).as_euler("".join("xyz"[a] for a in order), degrees=True)
-    # The last plane holds two components of the shift, the one before it the third, which the last leaves alone.
+    # The last plane applies two components of the shift, the one before it the third, which the last does not change.
     shifts = [(None, None), (main, None), (order[0], order[1])]
     for axis, angle, parts in zip(order, angles, shifts, strict=True):
         plane = ((axis + 1) % 3, (axis + 2) % 3)  # so that the turn is from the first to the second
         along = [float(shift[a]) if a in parts else 0.0 for a in plane]
-        if abs(angle) > 1e-9 or any(along) or axis == main:  # what comes back is never x itself
+        if abs(angle) > 1e-9 or any(along) or axis == main:  # the result is never x itself
             x = _plane(x, (1 + plane[0], 1 + plane[1]), float(angle), along, [sizes[a] for a in plane])
     return x
 
@@ -116,16 +127,16 @@ def _pose(x: torch.Tensor, turn: torch.Tensor, shift: torch.Tensor, sizes: Seque
 def _plane(
     x: torch.Tensor, axes: tuple[int, int], angle: float, shift: Sequence[float], sizes: Sequence[float]
 ) -> torch.Tensor:
-    """Turn all planes along two axes of ``x`` by an angle in degrees from the first to the second, then shift by mm.
+    """Rotate all planes spanned by two axes of ``x``, in degrees from the first to the second, then shift them by mm.
 
-    Every plane has the same neighbours and the same weights for a place, so that a row of the picture is a
-    vector of all planes, and a place of the result a weighted sum of 16 rows.
+    A point has the same neighbours and weights in every plane. So the image is a table with one row per point of a
+    plane, which holds the values of all planes, and each point of the result is a weighted sum of 16 rows.
     """
     cos, sin = math.cos(math.radians(angle)), math.sin(math.radians(angle))
     p, q = (x.shape[axis] for axis in axes)
     u = (torch.arange(p, dtype=torch.float64, device=x.device)[:, None] - (p - 1) / 2) * sizes[0] - shift[0]
     v = (torch.arange(q, dtype=torch.float64, device=x.device)[None] - (q - 1) / 2) * sizes[1] - shift[1]
-    # Where each place's content comes from: turned back, in voxels.
+    # Where the content of each point comes from, in voxels: the inverse rotation.
     places = ((cos * u + sin * v) / sizes[0] + (p - 1) / 2, (cos * v - sin * u) / sizes[1] + (q - 1) / 2)
     (rows, high), (columns, wide) = (_cubic(at, n) for at, n in zip(places, (p, q), strict=True))
     index = (rows[:, :, :, None] * q + columns[:, :, None, :]).reshape(p * q, -1)
@@ -137,7 +148,7 @@ def _plane(
 
 
 def _cubic(at: torch.Tensor, n: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """The four neighbours of each place on a line of n voxels, ``[..., 4]``, and their weights (Keys, 1981)."""
+    """Return the four neighbours of each point on a line of n voxels, ``[..., 4]``, and their weights (Keys, 1981)."""
     low = at.floor()
     t = at - low
     weight = torch.stack([torch.ones_like(t), t, t * t, t * t * t], dim=-1) @ KEYS.to(at.device)
@@ -146,17 +157,17 @@ def _cubic(at: torch.Tensor, n: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 class RandMotion(RandArtifact):
-    """Rigid motion at random moments of the acquisition, see `motion`.
+    """Rigid motion at random times of the acquisition, see `motion`.
 
     Args:
-        prob: how often.
-        degrees: angle of each move, about a random axis: from 0 to this, or a pair (low, high).
-        translation: mm of each move, in a random direction, likewise.
-        moves: how many; they come about evenly, each up to 0.3 of an interval early or late.
-        in_plane: the spatial axis about which the chest turns and along which it never moves; None lets it
-            move in any direction, but within the slices of a stack (see `heartseg.data.stacks.stack_axis`), each
-            of which has a k-space of its own. Moving within the slices costs a fraction of the time.
-        axis: the phase-encoding axis; None draws one (not the one of ``in_plane``, nor through a stack's slices).
+        prob: probability of the artifact.
+        degrees: angle of each move about a random axis, drawn from 0 to this number or from a pair (low, high).
+        translation: mm of each move in a random direction, drawn likewise.
+        moves: number of moves; they are evenly spaced in time, each up to 0.3 of an interval early or late.
+        in_plane: spatial axis about which the chest rotates and along which it never moves. None lets it move in any
+            direction, except that in a stack (see `heartseg.data.stacks.stack_axis`) it stays within the slices, as
+            each of them has its own k-space. Motion within slices takes a fraction of the time to compute.
+        axis: phase-encoding axis; None draws one, never ``in_plane`` nor the axis through a stack's slices.
     """
 
     severities: ClassVar[Mapping[str, tuple[float, float, float]]] = {
@@ -175,16 +186,18 @@ class RandMotion(RandArtifact):
         axis: int | None = None,
     ) -> None:
         super().__init__(prob)
-        self.degrees = self.range("degrees", degrees)
-        self.translation = self.range("translation", translation)
-        self.moves = self.single("moves", moves)
-        self.in_plane = self.place("in_plane", in_plane)
-        self.axis = self.place("axis", axis)
+        self.degrees = self.strength_range("degrees", degrees)
+        self.translation = self.strength_range("translation", translation)
+        self.moves = self.whole_number("moves", moves)
+        self.in_plane = self.spatial_axis("in_plane", in_plane)
+        self.axis = self.spatial_axis("axis", axis)
         if in_plane is not None and self.axis == self.in_plane:
-            raise InputError(f"RandMotion: axis {axis} is in_plane, along which nothing moves; give another or None")
+            raise InputError(
+                f"RandMotion: axis {axis} is in_plane, along which nothing moves; give another axis or None"
+            )
 
     def sample(self, shape: Sequence[int], spacing: Sequence[float]) -> dict[str, Any]:
-        """Poses and times for one acquisition."""
+        """Draw the poses and times of one acquisition."""
         dims = len(shape)
         through = stack_axis(spacing) if self.in_plane is None or dims == 2 else axis_of(self.in_plane, dims)
         rotations: list[list[float]] = []

@@ -1,4 +1,4 @@
-"""The common form of the artifacts' random transforms, and their dictionary forms."""
+"""Base classes of the artifacts' random transforms and of their dictionary forms."""
 
 from __future__ import annotations
 
@@ -13,18 +13,19 @@ from monai.data.meta_obj import get_track_meta
 from monai.transforms import MapTransform, RandomizableTransform
 from monai.utils import TransformBackends, convert_to_tensor
 
-from heartseg.artifacts.tensors import is_number, spacing_of
+from heartseg.artifacts.tensors import spacing_of
 from heartseg.errors import InputError
+from heartseg.numbers import is_number
 
 Range = float | Sequence[float]
 
 
 class RandArtifact(RandomizableTransform):
-    """Samples the physical parameters of an artifact and hands them to its function.
+    """Transform that draws the physical parameters of an artifact and passes them to its function.
 
     Images are channel-first, ``[C, *spatial]`` with 2 or 3 spatial axes; all channels get the same artifact.
-    Metadata and type stay. A subclass has ``function``, `sample` and ``severities``: its strengths at mild,
-    moderate and severe, the first being the one that a single number sets.
+    Metadata and type are kept. A subclass defines ``function``, `sample` and ``severities``: its strengths at mild,
+    moderate and severe. A severity given as a single number sets the first of them.
     """
 
     backend = [TransformBackends.TORCH]
@@ -33,23 +34,23 @@ class RandArtifact(RandomizableTransform):
 
     def __init__(self, prob: float = 0.1) -> None:
         if not is_number(prob) or not 0 <= prob <= 1:
-            raise InputError(f"{type(self).__name__}: prob {prob!r} is no probability; give a number from 0 to 1")
+            raise InputError(f"{type(self).__name__}: prob {prob!r} is not a probability; give a number from 0 to 1")
         super().__init__(prob)
         self.parameters: dict[str, Any] = {}
 
     def sample(self, shape: Sequence[int], spacing: Sequence[float]) -> dict[str, Any]:
-        """Arguments of the function for an image of this spatial shape and spacing in mm, drawn from ``R``."""
+        """Draw, from ``R``, the function's arguments for an image of this spatial shape and spacing in mm."""
         raise NotImplementedError
 
     def randomize(self, data: torch.Tensor) -> None:
-        """Decide whether to act on this image ``[C, *spatial]``, and with which parameters."""
+        """Draw whether to change this image ``[C, *spatial]``, and the parameters."""
         super().randomize(None)
         if self._do_transform:
             dims = data.ndim - 1
             self.parameters = self.sample(data.shape[1:], spacing_of(data, dims))
 
     def __call__(self, img: Any, randomize: bool = True) -> torch.Tensor:
-        """An image ``[C, *spatial]`` with the artifact, or, by chance, as it is."""
+        """Return an image ``[C, *spatial]`` with the artifact, or unchanged, by chance."""
         image = as_image(img)
         if randomize:
             self.randomize(image)
@@ -58,58 +59,61 @@ class RandArtifact(RandomizableTransform):
         return convert_to_tensor(image, track_meta=get_track_meta())
 
     def apply(self, image: torch.Tensor) -> torch.Tensor:
-        """The artifact as it was last drawn. Raises RuntimeError, as MONAI's transforms do, before any draw."""
+        """Apply the artifact as last drawn. Raises RuntimeError if none was, as MONAI's transforms do."""
         if not self.parameters:
             raise RuntimeError("please call the `randomize()` function first.")
         return type(self).function(image, **self.parameters, spatial_dims=image.ndim - 1)
 
-    def range(self, name: str, value: Range) -> tuple[float, float]:
-        """A strength as (low, high): a number means from 0 to it. Raises InputError for anything else."""
+    def strength_range(self, name: str, value: Range) -> tuple[float, float]:
+        """Return a strength as (low, high); a single number is the upper end. Raises InputError for anything else."""
         pair: Any = value if isinstance(value, Sequence | np.ndarray) else (0, value)
         if len(pair) != 2 or not all(map(is_number, pair)) or not 0 <= pair[0] <= pair[1] < math.inf:
             raise InputError(
-                f"{type(self).__name__}: {name} {value!r} is no strength; give a number of 0 or more, or [low, high]"
+                f"{type(self).__name__}: {name} {value!r} is not a strength; give a number of 0 or more, or [low, high]"
             )
         return float(pair[0]), float(pair[1])
 
-    def whole(self, name: str, value: int | Sequence[int]) -> tuple[int, int]:
-        """A count as (low, high): a number means exactly it. Raises InputError for what is no count."""
+    def count_range(self, name: str, value: int | Sequence[int]) -> tuple[int, int]:
+        """Return a count as (low, high); a single number is both. Raises InputError for anything else."""
         pair: Any = value if isinstance(value, Sequence | np.ndarray) else (value, value)
         if len(pair) != 2 or not all(is_number(v, whole=True) for v in pair) or not 1 <= pair[0] <= pair[1]:
             raise InputError(
-                f"{type(self).__name__}: {name} {value!r} is no count; give a whole number of 1 or more, or [low, high]"
+                f"{type(self).__name__}: {name} {value!r} is not a count; "
+                "give a whole number of 1 or more, or [low, high]"
             )
         return int(pair[0]), int(pair[1])
 
-    def single(self, name: str, value: int) -> int:
-        """A count that is not drawn. Raises InputError for what is no count, and for a pair."""
+    def whole_number(self, name: str, value: int) -> int:
+        """Return a count that is not drawn. Raises InputError for anything else, also a pair."""
         if not is_number(value, whole=True) or value < 1:
-            raise InputError(f"{type(self).__name__}: {name} {value!r} is no count; give a whole number of 1 or more")
+            raise InputError(
+                f"{type(self).__name__}: {name} {value!r} is not a count; give a whole number of 1 or more"
+            )
         return int(value)
 
-    def place(self, name: str, value: int | None) -> int | None:
-        """A spatial axis of a volume, or None. Raises InputError for what is neither."""
+    def spatial_axis(self, name: str, value: int | None) -> int | None:
+        """Return a spatial axis of a volume, or None. Raises InputError for anything else."""
         if value is not None and (not is_number(value, whole=True) or not -3 <= value < 3):
-            raise InputError(f"{type(self).__name__}: {name} {value!r} is no spatial axis; give 0, 1, 2 or None")
+            raise InputError(f"{type(self).__name__}: {name} {value!r} is not a spatial axis; give 0, 1, 2 or None")
         return value
 
     def uniform(self, bounds: tuple[float, float]) -> float:
-        """A number between the bounds."""
+        """Draw a number between the bounds."""
         return float(self.R.uniform(*bounds))
 
     def seed(self) -> int:
-        """A seed for a function that needs more random numbers than parameters."""
+        """Draw a seed for a function that draws random numbers itself."""
         return int(self.R.randint(2**31 - 1))
 
 
 class RandArtifactd(RandomizableTransform, MapTransform):
-    """An artifact's transform on the images of a dictionary, the same for all ``keys``. Labels are left alone.
+    """Dictionary form of an artifact's transform: the same artifact on all ``keys``. Labels are not changed.
 
     Args:
         keys: images ``[C, *spatial]`` of one scan, of equal shape.
-        prob: how often.
-        allow_missing_keys: go on where a key is not there.
-        strengths: what the array form takes.
+        prob: probability of the artifact.
+        allow_missing_keys: ignore keys that are missing.
+        strengths: arguments of the array form.
     """
 
     backend = [TransformBackends.TORCH]
@@ -123,13 +127,13 @@ class RandArtifactd(RandomizableTransform, MapTransform):
         RandomizableTransform.__init__(self, prob)
 
     def set_random_state(self, seed: int | None = None, state: np.random.RandomState | None = None) -> RandArtifactd:
-        """Seed this transform."""
+        """Seed this transform and its array form."""
         super().set_random_state(seed, state)
         self.transform.set_random_state(seed, state)
         return self
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """The dictionary with its images changed, all in the same way, or, by chance, as they are."""
+        """Return the dictionary with all of its images changed in the same way, or unchanged, by chance."""
         result = dict(data)
         keys = list(self.key_iterator(result))
         images = [as_image(result[key]) for key in keys]
@@ -137,7 +141,7 @@ class RandArtifactd(RandomizableTransform, MapTransform):
             if image.shape[1:] != images[0].shape[1:]:
                 raise InputError(
                     f"{key}: shape {tuple(image.shape)} differs from {tuple(images[0].shape)} of {keys[0]}; "
-                    "images of one scan share their grid, others need a transform of their own"
+                    "images of one scan share their grid; use a separate transform for the others"
                 )
         if images:
             self.transform.randomize(images[0])
@@ -147,16 +151,16 @@ class RandArtifactd(RandomizableTransform, MapTransform):
 
 
 def as_image(img: Any) -> torch.Tensor:
-    """An array or tensor as a tensor of at least half precision, with what metadata it has."""
+    """Return an array or tensor as a floating-point tensor with its metadata."""
     image: torch.Tensor = img if isinstance(img, torch.Tensor) else convert_to_tensor(img, track_meta=get_track_meta())
-    # A batch must not mix types, whichever of its images got an artifact. Masks are refused by the function.
+    # A batch must not mix types, whichever of its images get an artifact. The artifact's function refuses masks.
     return image if image.is_floating_point() or image.dtype == torch.bool or image.is_complex() else image.float()
 
 
 def direction(
     random: np.random.RandomState, dims: int, only: int | None = None, never: int | None = None
 ) -> np.ndarray:
-    """A random unit vector; along ``only`` one axis, or with nothing along the axis ``never``."""
+    """Draw a unit vector: along the axis ``only`` if given, else with no component along the axis ``never``."""
     if only is not None:
         return np.eye(dims)[only] * random.choice([-1, 1])
     vector = random.normal(size=dims)

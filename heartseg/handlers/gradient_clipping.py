@@ -9,8 +9,8 @@ from ignite.engine import Engine, Events
 from monai.engines import SupervisedTrainer
 from torch.nn.utils import clip_grad_norm_
 
-from heartseg.artifacts.tensors import is_number
 from heartseg.errors import InputError
+from heartseg.numbers import is_number
 
 
 class GradientClipping:

@@ -14,9 +14,9 @@ from monai.inferers import Inferer, SimpleInferer
 from monai.utils import fall_back_tuple
 from scipy import ndimage
 
-from heartseg.artifacts.tensors import is_number
 from heartseg.data.stacks import neighbouring_slices
 from heartseg.errors import InputError
+from heartseg.numbers import is_number
 
 # Resampling the result back to the scan's grid mixes neighbouring voxels, so the windows over this many
 # voxels around the organ are visited too.

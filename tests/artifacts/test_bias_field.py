@@ -27,7 +27,7 @@ def polynomial(shape, coefficients):
     ("shape", "powers"),
     [((8, 7, 6), (4, 4, 4)), ((5, 1, 2), (3, 2, 4)), ((9, 4, 3), (1, 1, 1)), ((8, 7), (4, 4)), ((1, 5), (2, 3))],
 )
-def test_the_logarithm_is_the_polynomial(shape, powers):
+def test_log_of_the_field_is_the_polynomial(shape, powers):
     coefficients = texture(*powers, seed=1, dtype=torch.float64) - 0.5
     image = 5 * texture(*shape, dtype=torch.float64) - 2
     low = image.min()
@@ -39,7 +39,7 @@ def test_the_logarithm_is_the_polynomial(shape, powers):
 
 
 def test_one_coefficient_by_hand():
-    """log 2 times y: half the signal at the near end, as it is in the middle, twice at the far end."""
+    """log 2 times y: half the signal at the low end, all of it in the middle, twice at the high end."""
     image = torch.full((2, 3, 2), 4.0, dtype=torch.float64)
     image[0, 0, 0] = 0.0
     expected = image * torch.tensor([0.5, 1.0, 2.0], dtype=torch.float64)[:, None]
@@ -47,7 +47,7 @@ def test_one_coefficient_by_hand():
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-14)
 
 
-def test_the_coefficients_are_left_alone():
+def test_coefficients_are_not_modified():
     coefficients = np.ones((2, 2, 2))
     bias_field(texture(4, 5, 6, dtype=torch.float64), coefficients)
     tensor = torch.ones(1, 1, 1, dtype=torch.float64)
@@ -65,7 +65,7 @@ def test_against_torchio(shape):
     for p in powers:
         ours[p] = coefficients[p]
     image = texture(1, *shape)
-    image -= image.min()  # its floor, which stays, is the 0 that TorchIO keeps
+    image -= image.min()  # so that our zero, the darkest voxel, is TorchIO's
     theirs = torchio.BiasField([float(coefficients[p]) for p in powers], order)
     peer = theirs(torchio.ScalarImage(tensor=image)).data
     torch.testing.assert_close(bias_field(image, ours), peer.float(), rtol=1e-5, atol=1e-6)
@@ -74,17 +74,17 @@ def test_against_torchio(shape):
 @pytest.mark.parametrize(
     "coefficients", [[0.1], [[0.1]], [[[[0.1]]]], [[[float("nan")]]], [[[float("inf"), 0.1]]]], ids=str
 )
-def test_coefficients_that_cannot_be(coefficients):
+def test_invalid_coefficients(coefficients):
     with pytest.raises(
         InputError,
-        match="bias_field: coefficients(: not all are finite| are not 3 axes)",
+        match="bias_field: coefficients(: not all are finite| do not have 3 axes)",
     ):
         bias_field(texture(1, 4, 5, 6), coefficients)
 
 
 @pytest.mark.parametrize(("dims", "order", "terms"), [(3, 3, 20), (2, 3, 10), (3, 1, 4)])
-def test_what_is_drawn(dims, order, terms):
-    """All powers whose sum is at most the order, between minus and plus what was drawn."""
+def test_sampled_parameters(dims, order, terms):
+    """All powers whose sum is at most the order, with coefficients up to the drawn size."""
     transform = RandBiasField(prob=1, coefficient=(0.4, 0.4), order=order).set_random_state(0)
     seen = []
     for _ in range(40):
@@ -97,8 +97,8 @@ def test_what_is_drawn(dims, order, terms):
 
 
 @pytest.mark.parametrize("order", [0, 2.0, True, "3", None, (1, 3)])
-def test_the_order_is_a_count(order):
-    with pytest.raises(InputError, match="RandBiasField: order .* is no count"):
+def test_invalid_order(order):
+    with pytest.raises(InputError, match="RandBiasField: order .* is not a count"):
         RandBiasField(order=order)
 
 

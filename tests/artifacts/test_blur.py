@@ -31,7 +31,7 @@ def test_a_plane_against_scipy():
 
 
 def test_a_point_by_hand():
-    """A standard deviation of 0.25 mm reaches 4 * 0.25 = 1 voxel of 1 mm and none of 4 mm."""
+    """A standard deviation of 0.25 mm reaches 4 * 0.25 = 1 voxel of 1 mm and no voxel of 4 mm."""
     image = torch.zeros(5, 5, 5, dtype=torch.float64)
     image[2, 2, 2] = 1.0
     near = math.exp(-(1**2) / (2 * 0.25**2))
@@ -41,21 +41,21 @@ def test_a_point_by_hand():
     torch.testing.assert_close(blur(image, 0.25, (4, 1, 1)), expected, rtol=0, atol=1e-15)
 
 
-def test_the_affine_gives_the_spacing():
+def test_spacing_from_the_affine():
     image = scan(1, 9, 8, 7)
-    # A spacing that is computed from an affine may round otherwise than one that is given.
+    # A spacing computed from an affine may be rounded differently from a given one.
     torch.testing.assert_close(
         blur(image, 2.0).as_tensor(), blur(image.as_tensor(), 2.0, SPACING), rtol=1e-6, atol=1e-6
     )
     assert torch.equal(blur(image, 2.0, 1).as_tensor(), blur(image.as_tensor(), 2.0))
     for dims, spacing in ((2, SPACING[:2]), (3, SPACING)):
-        sample = scan(1, *(9, 8, 7)[:dims])  # a 2D image in space: its axes point anywhere
+        sample = scan(1, *(9, 8, 7)[:dims])  # the axes of a 2D image may point anywhere in space
         found, expected = blur(sample, 2.0, spatial_dims=dims), blur(sample, 2.0, spacing, dims)
         torch.testing.assert_close(found.as_tensor(), expected.as_tensor(), rtol=1e-6, atol=1e-6)  # as above
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_constants_are_kept_and_the_range_is_not_left(dtype):
+def test_constants_are_kept_and_the_range_is_not_exceeded(dtype):
     eps = 20 * torch.finfo(dtype).eps
     constant = torch.full((1, 9, 8, 7), 1234.5, dtype=dtype)
     torch.testing.assert_close(blur(constant, 3.0), constant, rtol=eps, atol=0)
@@ -74,18 +74,18 @@ def test_the_mean_is_kept_away_from_the_border():
 
 
 @pytest.mark.parametrize("std", [-0.1, float("nan"), float("inf"), True, "much", None])
-def test_widths_that_cannot_be(std):
-    with pytest.raises(InputError, match="blur: std: .* is no strength"):
+def test_invalid_std(std):
+    with pytest.raises(InputError, match="blur: std: .* is not a strength"):
         blur(texture(1, 4, 5, 6), std)
 
 
 @pytest.mark.parametrize("spacing", [0, -1.0, (1, 2), (1, 2, 0), (1, 2, 3, 4), (1, 2, float("nan")), float("inf")])
-def test_spacings_that_cannot_be(spacing):
-    with pytest.raises(InputError, match=r"spacing: \[.*\] is not 3 positive numbers; give mm per axis"):
+def test_invalid_spacing(spacing):
+    with pytest.raises(InputError, match=r"spacing: \(.*\) is not 3 positive numbers; give mm per axis"):
         blur(texture(1, 4, 5, 6), 1.0, spacing)
 
 
-def test_what_is_drawn():
+def test_sampled_parameters():
     transform = RandBlur(prob=1, std=(0.5, 2.0)).set_random_state(0)
     widths = []
     for _ in range(60):

@@ -1,4 +1,4 @@
-"""Every scan under every condition: which, once loaded, and the same wherever and in whatever order."""
+"""Conditions and their data set: selection, loading once, reproducibility."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CASES = [{"id": name, "image": f"{name}.nii.gz"} for name in ("a", "b", "c")]
 
 
 class Load:
-    """Stands for loading: an image of its own for each case, and its label; counts."""
+    """Fake loader: a different image for each case, with a label; counts its calls."""
 
     def __init__(self) -> None:
         self.loaded: list[str] = []
@@ -37,14 +37,14 @@ def dataset(*conditions, cases=CASES, seed=0, load=None, after=None):
 
 
 def images(items):
-    """The images by case, artifact and severity."""
+    """Return the images by case, artifact and severity."""
     return {(item["id"], item["artifact"], item["severity"]): item["image"] for item in items}
 
 
-# Which
+# Selection
 
 
-def test_all_artifacts_at_three_severities_after_clean():
+def test_clean_then_all_artifacts_at_three_severities():
     conditions = list_conditions()
     assert conditions[0] == CLEAN == Condition("clean", "", {}) and CLEAN.transform is None
     expected = [(name, level) for name in ARTIFACTS for level in ("mild", "moderate", "severe")]
@@ -52,7 +52,7 @@ def test_all_artifacts_at_three_severities_after_clean():
     assert len(conditions) == 1 + 9 * 3
 
 
-def test_conditions_carry_their_strengths():
+def test_conditions_hold_their_strengths():
     _, *motion = list_conditions(["motion", "motion"])
     assert [dict(condition.strengths) for condition in motion] == [
         {"degrees": 5, "translation": 2.5},
@@ -70,7 +70,7 @@ def test_one_severity(severity, text, degrees, translation):
     assert condition == Condition("motion", text, {"degrees": degrees, "translation": translation})
 
 
-def test_settings_are_numbers_for_any_severity_or_for_each():
+def test_settings_for_all_severities_or_for_each():
     settings = {"motion": {"degrees": 12, "translation": [2, 4, 8], "moves": 1}}
     _, *conditions = list_conditions(["motion", "noise"], settings=settings)
     assert [tuple(condition.strengths.values()) for condition in conditions] == [
@@ -80,7 +80,7 @@ def test_settings_are_numbers_for_any_severity_or_for_each():
     assert conditions[0].transform.moves == 1
 
 
-def test_conditions_carry_what_else_was_set_of_them():
+def test_conditions_hold_their_other_settings():
     settings = {"motion": {"degrees": 12, "moves": np.int64(8), "axis": None}, "ghosting": {"count": (2, np.int64(3))}}
     _, motion, noise, ghosting = list_conditions(["motion", "noise", "ghosting"], 10, settings)
     assert [condition.settings for condition in (motion, noise, ghosting)] == [
@@ -92,14 +92,14 @@ def test_conditions_carry_what_else_was_set_of_them():
     assert motion.transform.moves == 8 and CLEAN.settings == {}
 
 
-def test_a_number_that_is_no_strength_of_every_artifact_says_whose_it_is():
-    said = "share (10.0, 10.0) is more than all slices; give 1 at most"
-    hint = "; 10 is the first strength of every artifact asked for: one may choose some (--artifact)"
+def test_a_number_that_not_every_artifact_accepts():
+    said = "share (10.0, 10.0) is more than all slices; give at most 1"
+    hint = "; 10 sets the first strength of every artifact: select some of them (--artifact)"
     with pytest.raises(InputError, match=f"{re.escape(said + hint)}$"):
         list_conditions(None, 10)
     with pytest.raises(InputError, match=f"{re.escape(said)}$"):  # there is nothing to choose from
         list_conditions(["slice_dropout", "slice_dropout"], 10)
-    with pytest.raises(InputError, match="severity -1: is no strength") as info:  # of no artifact
+    with pytest.raises(InputError, match="severity -1: is not a strength") as info:  # of no artifact
         list_conditions(None, -1)
     assert "--artifact" not in str(info.value)
 
@@ -108,32 +108,32 @@ def test_a_number_that_is_no_strength_of_every_artifact_says_whose_it_is():
     ("wrong", "said"),
     [
         ({"artifacts": ["motoin"]}, "did you mean motion?"),
-        ({"artifacts": "motion"}, "is no list of names"),
-        ({"artifacts": []}, "is no list of names"),
-        ({"artifacts": [["motion"]]}, "is no list of names"),
-        ({"severity": "sever"}, "severity sever: is none of mild, moderate, severe"),
-        ({"severity": -1}, "severity -1: is no strength"),
-        ({"severity": math.nan}, "severity nan: is no strength"),
-        ({"severity": True}, "severity True: is no strength"),
-        ({"severity": [1]}, r"severity \[1\]: is no strength"),
-        ({"settings": 5}, "strengths: 5 does not name them"),
-        ({"settings": {"motion": 12}}, "does not name them"),
+        ({"artifacts": "motion"}, "is not a list of names"),
+        ({"artifacts": []}, "is not a list of names"),
+        ({"artifacts": [["motion"]]}, "is not a list of names"),
+        ({"severity": "sever"}, "severity sever: is not a strength"),
+        ({"severity": -1}, "severity -1: is not a strength"),
+        ({"severity": math.nan}, "severity nan: is not a strength"),
+        ({"severity": True}, "severity True: is not a strength"),
+        ({"severity": [1]}, r"severity \[1\]: is not a strength"),
+        ({"settings": 5}, "strengths: 5 is not a mapping by artifact"),
+        ({"settings": {"motion": 12}}, "is not a mapping by artifact"),
         ({"settings": {"motoin": {}}}, "did you mean motion?"),
-        ({"settings": {"motion": {"degrees": -1}}}, "motion: degrees -1: is no strength"),
-        ({"settings": {"motion": {"degres": 1}}}, "motion: degres is none of its settings"),
+        ({"settings": {"motion": {"degrees": -1}}}, "motion: degrees -1: is not a strength"),
+        ({"settings": {"motion": {"degres": 1}}}, "motion: degres: unknown setting; did you mean degrees?"),
         ({"artifacts": ["noise"], "settings": {"motion": {"degres": 1}}}, "motion: degres"),
     ],
 )
-def test_what_cannot_be_is_refused_in_one_line(wrong, said):
+def test_invalid_arguments_give_one_line(wrong, said):
     with pytest.raises(InputError, match=said) as info:
         list_conditions(**wrong)
     assert "\n" not in str(info.value)
 
 
-# Once loaded
+# Loading once
 
 
-def test_each_case_is_loaded_once_and_comes_clean_first():
+def test_each_case_is_loaded_once_and_clean_is_first():
     load = Load()
     conditions = list_conditions(["noise", "blur"], "mild")
     data = dataset(*conditions, load=load)
@@ -144,7 +144,7 @@ def test_each_case_is_loaded_once_and_comes_clean_first():
     assert load.loaded == ["a", "b", "c"]
 
 
-def test_an_artifact_comes_before_the_normalisation():
+def test_artifacts_are_applied_before_the_normalisation():
     data = dataset(*list_conditions(["noise"], "severe"), cases=CASES[:1])
     clean, noisy = data
     loaded = Load()(CASES[0])["image"]
@@ -181,17 +181,17 @@ def test_nothing_leaks_from_one_condition_into_the_next():
     ("name", "severity"),
     [("bias_field", 500), ("noise", 1e38), ("spike", 1e39), ("bias_field", 40)],
 )
-def test_an_image_that_is_no_longer_finite_is_refused(name, severity):
+def test_an_image_that_is_not_finite_is_refused(name, severity):
     items = iter(dataset(*list_conditions([name], severity)))
     assert next(items)["artifact"] == "clean"
     with pytest.raises(InputError) as info:
         next(items)
     assert str(info.value) == (
-        f"a: under {name} at severity {severity:g} its image is no longer finite; give less, as severity or strengths"
+        f"a: the image is no longer finite under {name} at severity {severity:g}; lower the severity or the strengths"
     )
 
 
-def test_an_image_that_only_its_normalisation_breaks_is_refused_too():
+def test_an_image_that_overflows_in_the_normalisation_is_refused():
     """Deviations of 1e30 are finite, their squares are not."""
 
     def square(item):
@@ -200,27 +200,27 @@ def test_an_image_that_only_its_normalisation_breaks_is_refused_too():
     data = dataset(*list_conditions(["noise"], 1e30), cases=CASES[:1], after=square)
     items = iter(data)
     assert next(items)["image"].isfinite().all()
-    with pytest.raises(InputError, match="a: under noise at severity 1e.30 its image is no longer finite"):
+    with pytest.raises(InputError, match="a: the image is no longer finite under noise at severity 1e.30"):
         next(items)
 
 
-# The same
+# Reproducibility
 
 
 @pytest.mark.parametrize("name", ARTIFACTS)
-def test_severity_0_is_clean_to_the_bit(name):
+def test_severity_0_equals_clean(name):
     clean, none = dataset(*list_conditions([name], 0), cases=CASES[:1])
     assert torch.equal(clean["image"], none["image"])
     assert none["severity"] == "0"
 
 
-def test_motion_of_10_degrees_is_moderate_motion_to_the_bit():
-    told = images(dataset(*list_conditions(["motion"], 10)))
+def test_motion_of_10_degrees_equals_moderate_motion():
+    by_number = images(dataset(*list_conditions(["motion"], 10)))
     level = images(dataset(*list_conditions(["motion"])))
-    assert all(torch.equal(told[case, "motion", "10"], level[case, "motion", "moderate"]) for case in "abc")
+    assert all(torch.equal(by_number[case, "motion", "10"], level[case, "motion", "moderate"]) for case in "abc")
 
 
-def test_severities_share_place_and_moment():
+def test_severities_share_place_and_time():
     data = dataset(*list_conditions(["motion"]), cases=CASES[:1])
     found = []
     for item in data:
@@ -233,7 +233,7 @@ def test_severities_share_place_and_moment():
     assert torch.allclose(4 * torch.tensor(mild["translations"]), torch.tensor(severe["translations"]))
 
 
-def test_neither_order_nor_company_changes_an_image():
+def test_order_and_selection_do_not_change_an_image():
     alone = images(dataset(*list_conditions(["noise"], "mild"), cases=CASES[2:]))
     all_of_them = images(dataset(*list_conditions(["spike", "noise", "motion"]), cases=CASES[::-1]))
     key = ("c", "noise", "mild")
@@ -242,7 +242,7 @@ def test_neither_order_nor_company_changes_an_image():
     assert all(torch.equal(x["image"], y["image"]) for x, y in zip(again, again, strict=True))
 
 
-def test_seed_case_and_artifact_each_give_another_state():
+def test_seed_depends_on_seed_case_and_artifact():
     seeds = {condition_seed(*of) for of in [(0, "a", "noise"), (1, "a", "noise"), (0, "b", "noise"), (0, "a", "blur")]}
     assert len(seeds) == 4
     assert condition_seed(0, "a", "noise") == 756_940_616  # the same on every machine
@@ -253,7 +253,7 @@ def test_seed_case_and_artifact_each_give_another_state():
 
 @pytest.fixture
 def one_thread():
-    """As a loader's worker has it: FFT and matrix product may round otherwise with several."""
+    """Use one thread, as workers do: with several, FFT and matrix products may round differently."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -261,7 +261,7 @@ def one_thread():
 
 
 @pytest.mark.parametrize("cases", [CASES, CASES[:1]], ids=["three", "one"])
-def test_workers_change_nothing(cases, one_thread):
+def test_number_of_workers_does_not_matter(cases, one_thread):
     data = dataset(*list_conditions(["noise", "motion"], "moderate"), cases=cases)
     alone = list(DataLoader(data, batch_size=1))
     shared = list(DataLoader(data, batch_size=1, num_workers=2))
@@ -269,5 +269,5 @@ def test_workers_change_nothing(cases, one_thread):
     for artifact in ("clean", "noise", "motion"):
         one, other = ([item for item in items if item["artifact"] == [artifact]] for items in (alone, shared))
         assert [item["id"] for item in one] == [item["id"] for item in other] == [[case["id"]] for case in cases]
-        for x, y in zip(one, other, strict=True):  # a process of its own may round FFT and products otherwise
+        for x, y in zip(one, other, strict=True):  # another process may round FFT and products differently
             torch.testing.assert_close(x["image"].as_tensor(), y["image"].as_tensor(), rtol=1e-5, atol=1e-5)

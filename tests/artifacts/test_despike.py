@@ -14,7 +14,7 @@ from monai.data import MetaTensor
 from scipy import ndimage
 
 from heartseg.artifacts import Despiked, despike, spike
-from heartseg.artifacts.despike import CORE, LEAST, REACH
+from heartseg.artifacts.despike import CORE, MIN_SHARE, REACH
 from heartseg.errors import InputError
 from heartseg.phantoms.cine import GROUPS, cine_phantom, draw_patient
 
@@ -39,27 +39,27 @@ def left(found: torch.Tensor, clean: torch.Tensor, spiked: torch.Tensor) -> floa
 
 @pytest.mark.parametrize("shape", [(64, 64), (5, 33, 40), (2, 3, 31, 17)])
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
-def test_noise_stays_to_the_bit(shape, dtype):
+def test_noise_is_unchanged(shape, dtype):
     image = texture(*shape, dtype=dtype)
     found = despike(image)
     assert found.dtype == dtype and torch.equal(found, image)
     assert found.data_ptr() != image.data_ptr()
 
 
-def test_a_heart_stays_to_the_bit(cine):
+def test_a_heart_is_unchanged(cine):
     assert torch.equal(despike(cine), cine)
     normalised = (cine - cine.mean()) / cine.std()
     assert torch.equal(despike(normalised), normalised)
 
 
 @pytest.mark.parametrize("value", [0.0, 7.0, -3.5])
-def test_a_slice_of_one_value_stays(value):
+def test_a_constant_slice_is_unchanged(value):
     image = torch.full((2, 40, 36), value)
     assert torch.equal(despike(image), image)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 40), (40, 1), (2, 2), (7, 6), (3, 9, 4)])
-def test_slices_too_small_to_have_one_stay(shape):
+def test_slices_too_small_for_a_spike_are_unchanged(shape):
     image = texture(*shape)
     assert torch.equal(despike(image), image)
 
@@ -67,8 +67,8 @@ def test_slices_too_small_to_have_one_stay(shape):
 # What has some
 
 
-def test_spikes_of_a_slice_go(cine):
-    """Of each that is as high as four tenths of the centre and more, less than a hundredth of the energy stays."""
+def test_spikes_of_a_slice_are_removed(cine):
+    """From 0.4 of the centre up, less than 1 % of a spike's energy remains."""
     for intensity in (0.4, 0.8, 1.2):
         spiked = spike(cine, intensity, SPIKES, spatial_dims=2)
         found = despike(spiked)
@@ -76,15 +76,15 @@ def test_spikes_of_a_slice_go(cine):
         assert (found - cine).std() < 0.1 * cine.std() < (spiked - cine).std()
 
 
-def test_a_spike_of_a_whole_stack_goes_slice_by_slice(cine):
-    """At a frequency along the slices too, each slice has the wave at another phase."""
+def test_a_spike_of_a_whole_stack_is_removed_slice_by_slice(cine):
+    """With a frequency along the slices too, each slice has the wave at a different phase."""
     stack = cine.movedim(0, -1)
     spiked = spike(stack, 0.8, [[15, -9, 2], [-21, 6, 1]], spatial_dims=3)
     found = despike(spiked.movedim(-1, 0)).movedim(0, -1)
     assert left(found, stack, spiked) < 0.01
 
 
-def test_a_slice_without_a_spike_stays_beside_one_with_it(cine):
+def test_only_slices_with_a_spike_change(cine):
     mixed = cine.clone()
     mixed[1] = spike(cine[1], 0.8, SPIKES, spatial_dims=2)
     found = despike(mixed)
@@ -95,25 +95,25 @@ def test_a_slice_without_a_spike_stays_beside_one_with_it(cine):
 @pytest.mark.parametrize(
     "frequency", [(3, 5), (-4, 4), (2, 1), (0, 20), (25, 0), (-30, 0)], ids=lambda f: f"{f[0]},{f[1]}"
 )
-def test_low_frequencies_and_the_axes_are_left_alone(cine, frequency):
-    """Anatomy and the cut at the border are bright there."""
+def test_low_frequencies_and_the_axes_are_unchanged(cine, frequency):
+    """Anatomy and the cut at the image's border are bright there."""
     spiked = spike(cine, 0.8, [frequency], spatial_dims=2)
     assert torch.equal(despike(spiked), spiked)
 
 
-def test_a_point_too_dim_to_be_seen_is_left_alone(cine):
-    """On a smooth image, where a point stands out by far, on either side of 0.2 % of the centre."""
+def test_a_point_too_dim_to_be_visible_is_unchanged(cine):
+    """In a smooth image any point stands out; test just above and below 0.2 % of the centre."""
     axes = (torch.linspace(-1, 1, n, dtype=torch.float64) ** 2 for n in (64, 64))
     rows, columns = (torch.exp(-4 * axis) for axis in axes)
     image = rows[:, None] * columns
     # a wave is two points, each half as high: 2 cos(a) = exp(ia) + exp(-ia)
-    dim, bright = (spike(image, 2 * share * LEAST, [[17, 13]], spatial_dims=2) for share in (0.9, 1.1))
+    dim, bright = (spike(image, 2 * share * MIN_SHARE, [[17, 13]], spatial_dims=2) for share in (0.9, 1.1))
     assert torch.equal(despike(dim), dim) and not torch.equal(despike(bright), bright)
     assert left(despike(bright), image, bright) < 0.01
 
 
-def test_the_point_keeps_its_phase_and_all_others_their_values():
-    """It comes down to the geometric mean of the 49 points about it, itself among them."""
+def test_a_spike_keeps_its_phase_and_other_points_their_values():
+    """It is reduced to the geometric mean of the 49 points around it, including itself."""
     image = texture(40, 36, dtype=torch.float64)
     spiked = spike(image, 0.8, [[15, -9]], spatial_dims=2)
     before, after = (k_space(each - spiked.min(), 2) for each in (spiked, despike(spiked)))
@@ -137,15 +137,15 @@ def reference(image: np.ndarray, threshold: float) -> np.ndarray:
     logs = np.log(magnitude + max(1e-6 * centre, np.finfo(np.float32).tiny))
     around = ndimage.uniform_filter(logs, 2 * REACH + 1, mode="wrap")
     rows, columns = np.meshgrid(*(np.fft.fftfreq(n, 1 / n) for n in image.shape), indexing="ij")
-    judged = (rows**2 + columns**2 > CORE**2) & (rows != 0) & (columns != 0)
-    spikes = judged & (logs - around > math.log(threshold)) & (magnitude > LEAST * centre)
+    tested = (rows**2 + columns**2 > CORE**2) & (rows != 0) & (columns != 0)
+    spikes = tested & (logs - around > math.log(threshold)) & (magnitude > MIN_SHARE * centre)
     return np.fft.ifft2(np.where(spikes, spectrum * np.exp(around - logs), spectrum)).real + low
 
 
 @pytest.mark.parametrize("shape", [(64, 64), (33, 40), (40, 33), (17, 15), (8, 23), (96, 5), (5, 96)])
 @pytest.mark.parametrize("threshold", [2, 10])
 def test_against_all_of_k_space(shape, threshold):
-    """Odd and even, slices narrower than a point's surroundings; at 2 noise has many points that stand out."""
+    """Odd and even sizes, and slices narrower than the neighbourhood; at 2, many points of noise stand out."""
     image = texture(4, *shape, dtype=torch.float64)
     rng = np.random.default_rng(0)
     places = [[int(rng.integers(1, n)) - n // 2 for n in shape] for _ in range(4)]
@@ -158,8 +158,8 @@ def test_against_all_of_k_space(shape, threshold):
     np.testing.assert_allclose(single.numpy(), expected, rtol=0, atol=1e-5)
 
 
-def test_the_reference_finds_something():
-    """Else it would agree with a function that does nothing."""
+def test_the_reference_finds_spikes():
+    """Otherwise it would agree with a function that does nothing."""
     image = spike(texture(64, 64, dtype=torch.float64), 0.5, SPIKES, spatial_dims=2).numpy()
     assert np.abs(reference(image, 10) - image).std() > 0.1
 
@@ -188,8 +188,8 @@ def test_type_metadata_and_the_input_are_kept(dtype):
 
 
 @pytest.mark.parametrize("threshold", [1, 0, -3, 0.5, float("nan"), True, "10", None])
-def test_a_threshold_that_is_none_is_refused(threshold):
-    with pytest.raises(InputError, match="despike: threshold .* is no ratio above 1; give one such as 10"):
+def test_invalid_threshold(threshold):
+    with pytest.raises(InputError, match="despike: threshold .* is not a ratio above 1; give one such as 10"):
         despike(texture(8, 8), threshold)
     if threshold is not None:
         with pytest.raises(InputError, match="despike: threshold"):
@@ -199,7 +199,7 @@ def test_a_threshold_that_is_none_is_refused(threshold):
 @pytest.mark.parametrize(
     "image", [torch.ones(8, 8, dtype=torch.bool), torch.ones(8), torch.ones(0, 8, 8), torch.ones(8, 8) * 1j, [[1.0]]]
 )
-def test_what_is_no_image_is_refused(image):
+def test_invalid_image(image):
     with pytest.raises(InputError, match="^image: "):
         despike(image)
 
@@ -228,12 +228,12 @@ def test_dictionary_form():
     assert not isinstance(plain, MetaTensor) and torch.equal(plain, stack.as_tensor())
 
 
-def test_no_threshold_is_the_identity():
+def test_threshold_none_is_the_identity():
     image = spike(scan(1, 40, 36, 3).movedim(-1, 0), 0.8, SPIKES, spatial_dims=2).movedim(0, -1)
     assert Despiked("image", None)({"image": image})["image"] is image
 
 
-def test_a_key_that_is_missing():
+def test_missing_keys():
     assert Despiked("image", allow_missing_keys=True)({}) == {}
     with pytest.raises(KeyError):
         Despiked("image")({})
@@ -251,7 +251,7 @@ def frames(real_data) -> list[Path]:
 
 
 def test_a_real_frame(frames):
-    """On the scanner's grid: clean untouched, and of moderate spikes under 3 % of the stripes' energy is left."""
+    """On the scanner's grid: clean frames are unchanged; under 3 % of the energy of moderate spikes remains."""
     assert len(frames) == 4
     for path in frames:
         stack = torch.from_numpy(np.asarray(nib.load(path).dataobj, dtype=np.float32))

@@ -1,4 +1,4 @@
-"""What every artifact's function keeps: type, metadata, the input itself, leading axes, offset and scale."""
+"""Properties of every artifact's function: type, metadata, input, leading axes, offset and scale."""
 
 import pickle
 
@@ -18,13 +18,13 @@ def same_bits(one, other):
     return one.dtype == other.dtype and one.contiguous().view(torch.uint8).equal(other.contiguous().view(torch.uint8))
 
 
-def test_every_artifact_is_here():
+def test_every_artifact_is_tested():
     assert set(NAMES) == set(artifacts.ARTIFACTS)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", NAMES)
-def test_strength_zero_is_the_identity_to_the_bit(name, dtype):
+def test_strength_zero_is_the_identity(name, dtype):
     for dims, shape in ((3, (2, 6, 5, 7)), (2, (2, 6, 5)), (3, (6, 5, 7)), (3, (2, 1, 1, 6, 5, 7))):
         image = texture(*shape, dtype=dtype) - 0.3
         image.view(-1)[:2] = torch.tensor([0.0, -0.0])
@@ -37,7 +37,7 @@ def test_strength_zero_is_the_identity_to_the_bit(name, dtype):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_writing_into_the_result_never_reaches_the_image(name):
+def test_result_shares_no_memory_with_the_image(name):
     for image in (texture(1, 6, 5, 7), texture(1, 6, 5, 7).expand(2, 6, 5, 7), scan(1, 6, 5, 7)):
         for strength in (0, None):
             before = image.clone()
@@ -57,14 +57,14 @@ def test_type_is_kept_and_half_is_computed_in_float32(name, dtype):
     elif name in FIXED:
         coarse = act(name, image.float()).double()
         torch.testing.assert_close(found, coarse, rtol=0, atol=1e-5)
-        assert not torch.equal(found, coarse)  # so it is not float32 that it was computed in
+        assert not torch.equal(found, coarse)  # so it was not computed in float32
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.int64])
 @pytest.mark.parametrize("name", NAMES)
-def test_whole_numbers_come_out_as_float32(name, dtype):
+def test_integers_become_float32(name, dtype):
     image = (200 * texture(2, 6, 5, 7)).to(dtype)
-    untouched = act(name, image, strength=0)  # the identity, to the bit
+    untouched = act(name, image, strength=0)  # the identity, bit for bit
     assert untouched.dtype == dtype and torch.equal(untouched, image) and untouched.data_ptr() != image.data_ptr()
     found = act(name, image)
     assert found.dtype == torch.float32
@@ -89,7 +89,7 @@ def test_metadata_is_kept(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_collated_batch(name):
-    """What a data loader of MONAI gives: one tensor, an affine for each image."""
+    """As from MONAI's data loader: one tensor, with an affine for each image."""
     scans = [scan(1, 6, 5, 7, seed=seed) for seed in (1, 2)]
     found = act(name, list_data_collate([{"image": image} for image in scans])["image"])
     assert found.is_batch and found.shape == (2, 1, 6, 5, 7)
@@ -99,11 +99,11 @@ def test_a_collated_batch(name):
             torch.testing.assert_close(one.as_tensor(), act(name, image).as_tensor(), rtol=0, atol=1e-6)
 
 
-def test_millimetres_ask_for_one_spacing_in_a_batch():
+def test_a_batch_must_have_one_spacing():
     coarse = MetaTensor(texture(1, 6, 5, 7), affine=2 * TURNED)
     mixed = list_data_collate([{"image": scan(1, 6, 5, 7)}, {"image": coarse}])["image"]
     for name in ("blur", "motion"):
-        with pytest.raises(InputError, match=r"spacings of this batch differ; take its images one by one"):
+        with pytest.raises(InputError, match=r"spacings of this batch differ; process its images one by one"):
             act(name, mixed)
     assert torch.equal(artifacts.blur(mixed, 2.0, SPACING), artifacts.blur(mixed.as_tensor(), 2.0, SPACING))
 
@@ -122,13 +122,13 @@ def test_leading_axes_are_free(name):
 
 @pytest.mark.parametrize("name", ["noise", "rician"])
 def test_noise_of_a_batch(name):
-    """Each image gets noise of its own, of a size by its own range, so f(batch)[i] is not f(batch[i])."""
+    """Each image gets different noise, scaled by its own range, so f(batch)[i] is not f(batch[i])."""
     image = texture(32, 32, 32)
     found = act(name, torch.stack([image, image, 5 * image]))
     change = found - torch.stack([image, image, 5 * image])
     assert not torch.equal(change[0], change[1])
     assert change[2].std() / change[0].std() == pytest.approx(5, rel=0.02)
-    bright = change[:, image > 0.5]  # elsewhere Rician noise has a mean that goes with the signal
+    bright = change[:, image > 0.5]  # elsewhere the mean of Rician noise depends on the signal
     assert torch.corrcoef(bright).fill_diagonal_(0).abs().max() < 0.035  # 4.5 / sqrt(32^3 / 2)
     assert torch.equal(found, act(name, torch.stack([image, image, 5 * image])))
 
@@ -144,7 +144,7 @@ def test_strides_do_not_matter(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_normalised_image_gets_the_same_artifact(name):
-    """Offset and scale come through: negative values are nothing special."""
+    """Offset and scale commute with the artifact, so negative values are not special."""
     image = texture(2, 8, 9, 7, dtype=torch.float64)
     found = act(name, 3 * image - 2)
     assert found.min() < 0
@@ -152,7 +152,7 @@ def test_a_normalised_image_gets_the_same_artifact(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_constant_image_has_no_signal_to_spoil(name):
+def test_a_constant_image_is_unchanged(name):
     for value in (0.0, 4.0, -3.0):
         image = torch.full((2, 6, 5, 7), value)
         torch.testing.assert_close(act(name, image), image, rtol=1e-6, atol=0)
@@ -175,18 +175,18 @@ def test_odd_shapes(name, shape):
 @pytest.mark.parametrize(
     ("image", "dims", "words"),
     [
-        (torch.ones(1, 4, 4, 4, dtype=torch.bool), 3, "torch.bool is no image of numbers"),
-        (torch.ones(1, 4, 4, 4, dtype=torch.complex64), 3, "torch.complex64 is no image of numbers"),
-        (torch.ones(1, 4, 4, 4).numpy(), 3, "ndarray is no image of numbers"),
-        (torch.ones(4, 4), 3, r"shape \(4, 4\) has no 3 spatial axes"),
-        (torch.ones(2, 0, 4, 4), 3, "has no 3 spatial axes"),
-        (torch.ones(1, 4, 4), 1, "has no 1 spatial axes"),
-        (torch.ones(1, 4, 4, 4, 4), 4, "has no 4 spatial axes"),
+        (torch.ones(1, 4, 4, 4, dtype=torch.bool), 3, "torch.bool is not an image of numbers"),
+        (torch.ones(1, 4, 4, 4, dtype=torch.complex64), 3, "torch.complex64 is not an image of numbers"),
+        (torch.ones(1, 4, 4, 4).numpy(), 3, "ndarray is not an image of numbers"),
+        (torch.ones(4, 4), 3, r"shape \(4, 4\) does not have 3 spatial axes"),
+        (torch.ones(2, 0, 4, 4), 3, "does not have 3 spatial axes"),
+        (torch.ones(1, 4, 4), 1, "does not have 1 spatial axes"),
+        (torch.ones(1, 4, 4, 4, 4), 4, "does not have 4 spatial axes"),
     ],
 )
 @pytest.mark.parametrize("name", NAMES)
-def test_what_is_no_image(name, image, dims, words):
-    """Said before anything else is: the numbers of a fourth axis are not looked at."""
+def test_invalid_image(name, image, dims, words):
+    """The image is checked before any other argument."""
     call = {
         "noise": lambda: artifacts.noise(image, 0.1, spatial_dims=dims),
         "rician": lambda: artifacts.rician(image, 0.1, spatial_dims=dims),

@@ -12,7 +12,7 @@ from heartseg.errors import InputError
 
 
 def test_by_hand():
-    """From 2 to 10: a quarter of the way becomes a sixteenth for an exponent of 2, a half for one of 1/2."""
+    """Between 2 and 10: 1/4 becomes 1/16 with an exponent of 2, and 1/2 with an exponent of 1/2."""
     image = torch.tensor([2.0, 4.0, 10.0, 6.0], dtype=torch.float64).reshape(1, 2, 2)
     darker = torch.tensor([2.0, 2.5, 10.0, 4.0], dtype=torch.float64).reshape(1, 2, 2)
     torch.testing.assert_close(gamma(image, math.log(2), 2), darker, rtol=0, atol=1e-14)
@@ -40,26 +40,26 @@ def test_range_and_order_are_kept(log_gamma):
         assert ((one - was) * math.copysign(1, log_gamma) < 1e-6).all()  # below 0 brightens, above 0 darkens
 
 
-def test_back_again():
+def test_inverse():
     image = texture(1, 9, 8, 7, dtype=torch.float64)
     torch.testing.assert_close(gamma(gamma(image, 0.4), -0.4), image, rtol=0, atol=1e-13)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
 @pytest.mark.parametrize("value", [0.0, -7.0, 1e-4])
-def test_a_constant_image_stays(value, dtype):
+def test_constant_image_is_unchanged(value, dtype):
     image = torch.full((1, 3, 4, 5), value, dtype=dtype)
     for log_gamma in (-1.0, 1.0):
         assert torch.equal(gamma(image, log_gamma), image)
 
 
 @pytest.mark.parametrize("log_gamma", [float("nan"), float("inf"), -float("inf")])
-def test_exponents_that_cannot_be(log_gamma):
-    with pytest.raises(InputError, match="gamma: log_gamma .* is none; give a number from -10 to 10"):
+def test_invalid_log_gamma(log_gamma):
+    with pytest.raises(InputError, match="gamma: log_gamma .* is out of range; give a number from -10 to 10"):
         gamma(texture(1, 4, 5, 6), log_gamma)
 
 
-def test_what_is_drawn():
+def test_sampled_parameters():
     transform = RandGamma(prob=1, log_gamma=(0.1, 0.3)).set_random_state(0)
     drawn = []
     for _ in range(100):

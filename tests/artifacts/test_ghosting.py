@@ -13,7 +13,7 @@ def reference(image, intensity, count, axis, restore, dims):
     spectrum = k_space(image, dims).movedim(axis - dims, 0)
     n, whole = len(spectrum), spectrum.clone()
     spectrum[::count] *= 1 - intensity
-    kept = round(restore * n) // 2 if restore < 1 else n  # all: the odd last line too
+    kept = round(restore * n) // 2 if restore < 1 else n  # 1 keeps all, also the last line of an odd number
     lines = slice(max(n // 2 - kept, 0), n // 2 + kept)
     spectrum[lines] = whole[lines]
     spectrum[n // 2] = whole[n // 2]
@@ -28,7 +28,7 @@ def test_against_all_of_k_space(n, count, restore):
         image = texture(*shape, dtype=torch.float64)
         found = ghosting(image, 0.7, count, axis, restore)
         torch.testing.assert_close(found, reference(image, 0.7, count, axis, restore, 3), rtol=0, atol=1e-12)
-        torch.testing.assert_close(found.sum(axis), image.sum(axis))  # so is the mean kept
+        torch.testing.assert_close(found.sum(axis), image.sum(axis))  # the mean is kept
     for axis, shape in enumerate([(n, 6), (7, n)]):
         image = texture(*shape, dtype=torch.float64)
         found = ghosting(image, 1.5, count, axis, restore, spatial_dims=2)
@@ -36,7 +36,7 @@ def test_against_all_of_k_space(n, count, restore):
 
 
 def test_ghosts_of_a_point_by_hand():
-    """A comb of every 4th of 40 lines, all lost, is a point and three ghosts 10 voxels apart, each -1/4 of it.
+    """Without every 4th of 40 lines, a point has three ghosts 10 voxels apart, each -1/4 of it.
 
     The centre of k-space, which is one of these lines, comes back: 1/40 everywhere.
     """
@@ -47,12 +47,12 @@ def test_ghosts_of_a_point_by_hand():
     expected[7, 1, 0] = 3 / 4
     expected[:, 1, 0] += 1 / 40
     torch.testing.assert_close(ghosting(image, 1.0, 4, restore=0), expected, rtol=0, atol=1e-14)
-    half = (image + expected) / 2  # it is linear in the intensity
+    half = (image + expected) / 2  # linear in the intensity
     torch.testing.assert_close(ghosting(image, 0.5, 4, restore=0), half, rtol=0, atol=1e-14)
 
 
-def test_energy_is_lost_up_to_twice_the_comb():
-    """Lines get weaker and none stronger for an intensity up to 2."""
+def test_energy_decreases_up_to_intensity_2():
+    """Up to an intensity of 2 no line of k-space gets stronger."""
     image = texture(2, 12, 13, 9, dtype=torch.float64) - 0.5
     for intensity in (0.25, 1.0, 2.0):
         assert ghosting(image, intensity, 3).square().sum() < image.square().sum()
@@ -72,26 +72,26 @@ def test_against_torchio(shape, restore, ours):
 @pytest.mark.parametrize(
     ("numbers", "words"),
     [
-        ((-0.1, 4), "ghosting: intensity: -0.1 is no strength"),
-        ((float("nan"), 4), "intensity: nan is no strength"),
-        ((True, 4), "intensity: True is no strength"),
-        (("much", 4), "intensity: 'much' is no strength"),
-        ((0.5, 0), "count 0 is none; give a whole number of 1 or more"),
+        ((-0.1, 4), "ghosting: intensity: -0.1 is not a strength"),
+        ((float("nan"), 4), "intensity: nan is not a strength"),
+        ((True, 4), "intensity: True is not a strength"),
+        (("much", 4), "intensity: 'much' is not a strength"),
+        ((0.5, 0), "count 0 is not a count; give a whole number of 1 or more"),
         ((0.5, 2.5), "count 2.5"),
         ((0.5, float("nan")), "count nan"),
         ((0.5, 4, 0, -0.1), "restore -0.1"),
         ((0.5, 4, 0, 1.1), "restore 1.1"),
-        ((0.5, 4, 3), "axis: 3 is none of 3 spatial axes"),
-        ((0.5, 4, -4), "axis: -4 is none of 3 spatial axes"),
+        ((0.5, 4, 3), "axis: 3 is not one of 3 spatial axes"),
+        ((0.5, 4, -4), "axis: -4 is not one of 3 spatial axes"),
     ],
 )
-def test_numbers_that_cannot_be(numbers, words):
+def test_invalid_numbers(numbers, words):
     with pytest.raises(InputError, match=words):
         ghosting(texture(1, 4, 5, 6), *numbers)
 
 
 @pytest.mark.parametrize("dims", [2, 3])
-def test_what_is_drawn(dims):
+def test_sampled_parameters(dims):
     transform = RandGhosting(prob=1, intensity=(0.2, 0.6), count=(3, 5), restore=0.1).set_random_state(0)
     image, seen = texture(1, *[6] * dims), []
     for _ in range(60):
@@ -115,7 +115,7 @@ def test_dictionary_form():
 
 
 def test_ghosts_never_run_through_the_slices_of_a_stack():
-    """Each slice of a stack has a k-space of its own; a volume's phase axis may be any."""
+    """Each slice of a stack has its own k-space; in a volume any axis may be the phase-encoding axis."""
     thick, even = torch.diag(torch.tensor([1.5, 1.5, 10, 1.0])), torch.eye(4)
     for affine, axes in ((thick, {0, 1}), (even, {0, 1, 2})):
         image, transform = MetaTensor(texture(1, 6, 7, 5), affine=affine), RandGhosting(prob=1)

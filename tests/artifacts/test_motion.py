@@ -1,4 +1,4 @@
-"""Motion against all of complex k-space put together line by line, from poses found in other ways."""
+"""Motion against the whole of complex k-space, put together line by line, with poses computed in other ways."""
 
 import itertools
 
@@ -14,7 +14,7 @@ from heartseg.errors import InputError
 
 
 def acquire(own, poses, times, axis, dims):
-    """The reference: line by line of k-space from whoever lay there then; who lay there at its centre is ``own``."""
+    """Return the reference: each line of k-space from the pose at its time; ``own`` is the image at the centre line."""
     n = own.shape[axis - dims]
     segment = [sum(line >= round(time * n) for time in times) for line in range(n)]
     others = [i for i in range(len(times) + 1) if i != segment[n // 2]]
@@ -32,7 +32,7 @@ def keys(distance):
 
 
 def resample(image, matrix, shift, spacing):
-    """The object turned by a matrix and shifted by mm, each voxel from 4^d neighbours; the border goes on."""
+    """Rotate the object by a matrix and shift it by mm, each voxel from 4^d neighbours; the border is replicated."""
     size = np.array(image.shape)
     places = np.moveaxis(np.indices(image.shape), 0, -1)
     mm = (places - (size - 1) / 2) * spacing - shift
@@ -52,8 +52,8 @@ def matrix(rotation):
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
 @pytest.mark.parametrize("n", [8, 7])
-def test_turns_about_one_axis(axis, n):
-    """A full cubic interpolation is the same as one plane by plane then; the shift may have any direction."""
+def test_rotation_about_one_axis(axis, n):
+    """Full cubic interpolation then equals interpolation plane by plane; the shift may have any direction."""
     image = texture(n, 6, 5, seed=axis, dtype=torch.float64)
     for about in range(3):
         turns = [[0.0] * 3, [0.0] * 3]
@@ -78,8 +78,8 @@ def test_a_plane(shape):
 
 
 @pytest.mark.parametrize("turn", [(12.0, -15.0, 9.0), (0.0, 0.0, 20.0), (-11.0, 17.0, 0.0), (4.0, 5.0, -28.0)])
-def test_turns_about_any_axis(turn):
-    """Blobs whose place after the motion is known: the order of planes, the sense of turns, mm of each axis.
+def test_rotation_about_any_axis(turn):
+    """Blobs with known positions after the motion: order of planes, sense of rotation, mm of each axis.
 
     The spacing is the affine's. Nothing of the blobs reaches the border. Half of k-space comes from the other
     pose, up to the line beside its centre. What is left is interpolation.
@@ -98,7 +98,7 @@ def test_turns_about_any_axis(turn):
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
 def test_quarter_turns_and_whole_voxels_by_hand(axis):
-    """A positive turn about z brings what lies on x to y; 3 mm are two voxels of 1.5 mm, to higher indices."""
+    """A positive rotation about z moves x to y; 3 mm are two voxels of 1.5 mm, to higher indices."""
     image = torch.zeros(9, 9, 9, dtype=torch.float64)
     image[6, 4, 5] = 1.0
     turned = torch.zeros_like(image)
@@ -110,7 +110,7 @@ def test_quarter_turns_and_whole_voxels_by_hand(axis):
     torch.testing.assert_close(found, acquire(image, [turned], [0.2], axis, 3), rtol=0, atol=1e-12)
 
 
-def test_the_border_goes_on():
+def test_the_border_is_replicated():
     image = texture(6, 5, 4, dtype=torch.float64)
     pose = torch.cat([image[:1], image[:1], image[:-2]])
     found = motion(image, [[0, 0, 0]], [[2, 0, 0]], [0.2], 1)
@@ -120,7 +120,7 @@ def test_the_border_goes_on():
 @pytest.mark.parametrize("times", [[0.7, 0.9], [0.1, 0.2], [0.2, 0.6], [0.55, 0.56], [0.05, 0.3, 0.45, 0.8]])
 @pytest.mark.parametrize("n", [10, 13])
 def test_the_centre_of_k_space_keeps_the_pose(times, n):
-    """Whichever segment holds it, so what is projected along the phase-encoding axis stays, and so does the mean."""
+    """For any segment that holds it: the projection along the phase-encoding axis and the mean are kept."""
     image = texture(5, n, 6, dtype=torch.float64)
     shifts = [[float(i + 1), -2.0, 3.0 * i] for i in range(len(times))]
     turns = [[0.0, 0.0, 10.0 * i] for i in range(len(times))]
@@ -131,20 +131,20 @@ def test_the_centre_of_k_space_keeps_the_pose(times, n):
     assert found.mean() == pytest.approx(image.mean().item(), rel=1e-12)
 
 
-def test_a_segment_that_did_not_move():
+def test_a_segment_without_motion():
     image = texture(8, 7, 6, dtype=torch.float64)
     pose = resample(image, np.eye(3), [1.5, 0, 0], (1, 1, 1))
     found = motion(image, [[0, 0, 0], [0, 0, 0]], [[0, 0, 0], [1.5, 0, 0]], [0.25, 0.75], axis=0)
     torch.testing.assert_close(found, acquire(image, [image, pose], [0.25, 0.75], 0, 3), rtol=0, atol=1e-12)
 
 
-def test_without_moves_nothing_happens():
+def test_without_moves_nothing_changes():
     image = texture(8, 7, 6)
     assert torch.equal(motion(image, [], [], []), image)
     assert torch.equal(motion(image, [[0, 0, 0]], [[0, 0, 0]], [0.5]), image)
 
 
-def test_the_affine_gives_the_spacing():
+def test_spacing_from_the_affine():
     image = scan(1, 8, 7, 6)
     poses = ([[5, 8, -6]], [[3, 2, 1]], [0.4])
     by_hand = motion(image.as_tensor(), *poses, spacing=SPACING)
@@ -162,22 +162,22 @@ def test_the_affine_gives_the_spacing():
         (([[1, 2, 3]], [[1, 2, 3]], [0.0]), "do not ascend between 0 and 1"),
         (([[1, 2, 3]], [[1, 2, 3]], [1.0]), "do not ascend between 0 and 1"),
         (([[1, 2, 3]], [[1, 2, 3]], [float("nan")]), "times: not all are finite"),
-        (([[1, 2]], [[1, 2, 3]], [0.4]), r"rotations \(1, 2\) are not \[moves, 3\] finite numbers"),
-        (([1, 2, 3, 4], [[1, 2, 3]], [0.4]), r"rotations \(4,\) are not"),
-        (([[1, 2, 3]], [[1, 2]], [0.4]), r"translations \(1, 2\) are not \[moves, 3\] finite numbers"),
+        (([[1, 2]], [[1, 2, 3]], [0.4]), r"rotations have shape \(1, 2\), not \[moves, 3\]"),
+        (([1, 2, 3, 4], [[1, 2, 3]], [0.4]), r"rotations have shape \(4,\), not"),
+        (([[1, 2, 3]], [[1, 2]], [0.4]), r"translations have shape \(1, 2\), not \[moves, 3\]"),
         (([[float("nan"), 0, 0]], [[1, 2, 3]], [0.4]), "rotations"),
         (([[1, 2, 3]], [[float("inf"), 0, 0]], [0.4]), "translations"),
-        (([[1, 2, 3]], [[1, 2, 3]], [0.4], 3), "axis: 3 is none of 3 spatial axes"),
+        (([[1, 2, 3]], [[1, 2, 3]], [0.4], 3), "axis: 3 is not one of 3 spatial axes"),
         (([[1, 2, 3]], [[1, 2, 3]], [0.4], 0, (1, 2)), "is not 3 positive numbers; give mm per axis"),
     ],
 )
-def test_poses_that_do_not_fit(poses, words):
+def test_invalid_poses(poses, words):
     with pytest.raises(InputError, match=words):
         motion(texture(1, 4, 5, 6), *poses)
 
 
 @pytest.mark.parametrize("dims", [2, 3])
-def test_what_is_drawn(dims):
+def test_sampled_parameters(dims):
     transform = RandMotion(prob=1, degrees=(5, 10), translation=(2, 4), moves=3).set_random_state(0)
     image, seen = texture(1, 6, 7, 8)[(slice(None),) * (dims + 1) + (0,) * (3 - dims)], []
     for _ in range(60):
@@ -195,7 +195,7 @@ def test_what_is_drawn(dims):
     assert all(p["spacing"] == [1.0] * dims for p in seen)
 
 
-def test_motion_within_a_plane():
+def test_in_plane_motion():
     transform = RandMotion(prob=1, in_plane=-1).set_random_state(0)
     for _ in range(30):
         transform.randomize(scan(1, 6, 7, 8))
@@ -207,15 +207,15 @@ def test_motion_within_a_plane():
     assert RandMotion(prob=1, in_plane=2).set_random_state(1)(texture(1, 6, 7)).shape == (1, 6, 7)
 
 
-def test_the_axis_that_is_asked_for():
+def test_given_axis():
     transform = RandMotion(prob=1, axis=2).set_random_state(0)
     image = texture(1, 8, 7, 6)
     torch.testing.assert_close(transform(image).sum(-1), image.sum(-1))
 
 
 @pytest.mark.parametrize("moves", [0, -1, 1.5, True, "two", None, (1, 2)])
-def test_moves_are_a_count(moves):
-    with pytest.raises(InputError, match=r"RandMotion: moves .* is no count; give a whole number of 1 or more"):
+def test_invalid_moves(moves):
+    with pytest.raises(InputError, match=r"RandMotion: moves .* is not a count; give a whole number of 1 or more"):
         RandMotion(moves=moves)
 
 
@@ -227,7 +227,7 @@ def test_dictionary_form():
 
 
 def test_a_stack_moves_within_its_slices():
-    """As with ``in_plane``: no slice sees another, and no line of phase encoding runs through them."""
+    """As with ``in_plane``: slices do not mix, and the phase-encoding axis never runs through them."""
     for spacing, through in (([1.5, 1.5, 10], 2), ([8, 1, 1.2], 0)):
         image = MetaTensor(texture(1, 6, 7, 5), affine=torch.diag(torch.tensor([*spacing, 1.0])))
         transform = RandMotion(prob=1)

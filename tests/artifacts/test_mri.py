@@ -1,4 +1,4 @@
-"""The one transform for training: which artifacts it makes, how often, how strong, and in a MONAI pipeline."""
+"""The transform for training: choice of artifacts, probability, strength, and use in a MONAI pipeline."""
 
 import pickle
 from collections import Counter
@@ -17,7 +17,7 @@ TOSSES = 900
 
 
 def choices(transform, tosses=TOSSES):
-    """How often each artifact was drawn; None counts the images that got none."""
+    """Return how often each artifact was drawn; None counts the images without one."""
     image, counts = texture(1, 3, 3, 3), Counter()
     for _ in range(tosses):
         transform.randomize(image)
@@ -30,14 +30,14 @@ def likely(count, share, tosses=TOSSES):
     return abs(count - tosses * share) < 4.5 * (tosses * share * (1 - share)) ** 0.5
 
 
-def test_all_are_drawn_evenly():
+def test_all_are_drawn_uniformly():
     counts = choices(RandMRIArtifacts(prob=0.6).set_random_state(0))
     assert set(counts) == {None, *NAMES}
     assert likely(counts[None], 0.4)
     assert all(likely(counts[name], 0.6 / 9) for name in NAMES)
 
 
-def test_only_those_that_were_chosen():
+def test_only_chosen_artifacts_are_drawn():
     for chosen in (["motion", "gamma"], ("motion", "gamma"), {"motion": None, "gamma": {"log_gamma": 0.1}}):
         counts = choices(RandMRIArtifacts(prob=1, artifacts=chosen).set_random_state(1))
         assert set(counts) == {"motion", "gamma"}
@@ -45,8 +45,8 @@ def test_only_those_that_were_chosen():
 
 
 @pytest.mark.parametrize("prob", [0.0, 0.1, 1.0])
-def test_as_often_as_asked(prob):
-    """By the images themselves, in the dictionary form."""
+def test_probability(prob):
+    """Counted from the images, in the dictionary form."""
     chosen = {"gamma": {"log_gamma": (0.3, 0.3)}, "spike": {"intensity": (1, 1)}}
     transform = RandMRIArtifactsd("image", prob=prob, artifacts=chosen).set_random_state(0)
     image = texture(1, 4, 5, 6)
@@ -54,7 +54,7 @@ def test_as_often_as_asked(prob):
     assert likely(acted, prob, 300) or (prob in (0, 1) and acted == 300 * prob)
 
 
-def test_strengths_go_from_nothing_to_severe():
+def test_strengths_range_from_0_to_severe():
     for strength in (0, 0.5, 1.0, 2):
         for transform in RandMRIArtifacts(strength=strength).transforms:
             assert transform.prob == 1
@@ -62,7 +62,7 @@ def test_strengths_go_from_nothing_to_severe():
                 assert getattr(transform, key) == (0, strength * levels[-1])
 
 
-def test_what_is_given_by_name_is_taken_as_it_is():
+def test_given_strengths_are_not_scaled():
     chosen = {"motion": {"degrees": 15, "moves": 3}, "noise": {"std": [0.01, 0.03]}, "blur": None}
     motion, noise, blur = RandMRIArtifacts(artifacts=chosen, strength=0.5).transforms
     assert (motion.degrees, motion.moves, motion.translation) == ((0, 15), 3, (0, 5))
@@ -79,8 +79,8 @@ def test_strength_0_is_the_identity(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_each_is_its_own_transform(name):
-    """The coin and the choice come first; from there the artifact's transform draws from the same state."""
+def test_each_artifact_equals_its_own_transform(name):
+    """After the draws of whether and which, the artifact's transform draws from the same state."""
     image, state = scan(1, 6, 7, 8), np.random.RandomState(5)
     state.rand(), state.randint(1)
     severe = {key: values[-1] for key, values in ARTIFACTS[name].severities.items()}
@@ -119,7 +119,7 @@ def test_two_keys_and_a_label():
 
 @pytest.mark.parametrize("lazy", [True, False])
 def test_after_a_crop_in_a_lazy_pipeline(lazy):
-    """What waits to be done to the image is done before the artifact, and the patches of a scan differ."""
+    """Pending operations are applied before the artifact, and the patches of a scan differ."""
     label = torch.zeros(1, 16, 17, 18)
     label[:, 6:10, 6:10, 6:10] = 1
     data = {"image": scan(1, 16, 17, 18), "label": scan(1, 16, 17, 18) * 0 + label}
@@ -134,10 +134,10 @@ def test_after_a_crop_in_a_lazy_pipeline(lazy):
     for patch, crop in zip(found, plain, strict=True):
         assert patch["image"].shape == (1, 8, 9, 10) and not patch["image"].pending_operations
         torch.testing.assert_close(patch["image"].affine, crop["image"].affine)
-        # Crop and flip at once, where lazy, may be interpolated: rounding of 0 and 1.
+        # If lazy, crop and flip may be done by one interpolation: 0 and 1 are rounded.
         torch.testing.assert_close(patch["label"].as_tensor(), crop["label"].as_tensor(), rtol=0, atol=1e-5)
         change = (patch["image"] - crop["image"]).as_tensor()
-        assert change.std() == pytest.approx(0.1 * 0.98, rel=0.1)  # of an even spread from 0 to 1
+        assert change.std() == pytest.approx(0.1 * 0.98, rel=0.1)  # of a uniform distribution from 0 to 1
     assert not torch.equal(found[0]["image"] - plain[0]["image"], found[1]["image"] - plain[1]["image"])
 
 
@@ -201,25 +201,28 @@ def test_in_yaml(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"artifacts": ["noise", "moton"]}, "artifact moton: there is none of this name; did you mean motion"),
-        ({"artifacts": {"Noise": {}}}, "artifact Noise: there is none of this name; did you mean noise"),
-        ({"artifacts": "motion"}, r"artifacts 'motion' is no list of names, as in \[motion, noise\]"),
-        ({"artifacts": []}, r"artifacts \[\] is no list of names"),
-        ({"artifacts": {}}, "artifacts {} is no list of names"),
-        ({"artifacts": 3}, "artifacts 3 is no list of names"),
-        ({"artifacts": [{"motion": {"moves": 3}}]}, "is no list of names"),
-        ({"artifacts": {"motion": 3}}, "motion 3 is no mapping; give settings"),
-        ({"artifacts": {"motion": {"move": 3}}}, "motion: move is none of its settings; there are: degrees"),
-        ({"artifacts": {"motion": {"prob": 0.3}}}, "motion: prob is none of its settings"),
-        ({"artifacts": {"motion": {"degrees": -3}}}, "RandMotion: degrees -3 is no strength"),
-        ({"strength": -1}, "RandMRIArtifacts: strength -1 is none; give 0 or more, 1 being severe"),
-        ({"strength": True}, "strength True is none"),
-        ({"strength": "mild"}, "strength 'mild' is none"),
-        ({"strength": float("inf")}, "strength inf is none"),
+        ({"artifacts": ["noise", "moton"]}, "artifact moton: unknown; did you mean motion"),
+        ({"artifacts": {"Noise": {}}}, "artifact Noise: unknown; did you mean noise"),
+        ({"artifacts": "motion"}, r"artifacts 'motion' is not a list of names; give one such as \[motion, noise\]"),
+        ({"artifacts": []}, r"artifacts \[\] is not a list of names"),
+        ({"artifacts": {}}, "artifacts {} is not a list of names"),
+        ({"artifacts": 3}, "artifacts 3 is not a list of names"),
+        ({"artifacts": [{"motion": {"moves": 3}}]}, "is not a list of names"),
+        ({"artifacts": {"motion": 3}}, "motion 3 is not a mapping; give settings"),
+        ({"artifacts": {"motion": {"move": 3}}}, "motion: move: unknown setting; did you mean moves"),
+        (
+            {"artifacts": {"motion": {"prob": 0.3}}},
+            "motion: prob: unknown setting; there are: degrees, translation, moves",
+        ),
+        ({"artifacts": {"motion": {"degrees": -3}}}, "RandMotion: degrees -3 is not a strength"),
+        ({"strength": -1}, "RandMRIArtifacts: strength -1 is not a strength; give 0 or more \\(1: severe\\)"),
+        ({"strength": True}, "strength True is not a strength"),
+        ({"strength": "mild"}, "strength 'mild' is not a strength"),
+        ({"strength": float("inf")}, "strength inf is not a strength"),
         ({"strength": 6}, "RandSliceDropout: share .* is more than all slices"),
     ],
 )
-def test_what_cannot_be(arguments, words):
+def test_invalid_arguments(arguments, words):
     for build in (RandMRIArtifacts, lambda **more: RandMRIArtifactsd("image", **more)):
         with pytest.raises(InputError, match=words) as caught:
             build(**arguments)

@@ -5,14 +5,14 @@ import torch
 from images import scan, texture
 
 from heartseg.artifacts import RandNoise, RandNoised, noise
-from heartseg.artifacts.noise import white
+from heartseg.artifacts.noise import white_noise
 from heartseg.errors import InputError
 
 N = 64**3
 
 
-def test_mean_and_size():
-    """Relative to the range of the middle 98 %: two outliers change nothing. 4.5 standard errors are allowed."""
+def test_mean_and_std():
+    """Relative to the range of the middle 98 %, so two outliers change nothing; within 4.5 standard errors."""
     image = 100 * texture(64, 64, 64, dtype=torch.float64) - 30
     low, high = torch.quantile(image.flatten()[::4], torch.tensor([0.01, 0.99], dtype=torch.float64))
     image[0, 0, 0], image[1, 1, 1] = -1e6, 1e6
@@ -25,8 +25,8 @@ def test_mean_and_size():
     assert (whole**4).mean() == pytest.approx(3, abs=4.5 * (96 / N) ** 0.5)
 
 
-def test_it_is_white():
-    """Neighbours along each axis have nothing in common."""
+def test_noise_is_white():
+    """Neighbours along each axis are uncorrelated."""
     change = noise(texture(64, 64, 64), 0.05, seed=2) - texture(64, 64, 64)
     change /= change.std()
     for axis in range(3):
@@ -34,8 +34,8 @@ def test_it_is_white():
         assert abs(near.mean()) < 4.5 / N**0.5
 
 
-def test_it_is_the_generators_own():
-    """By hand: the stated range times torch's normal numbers from that seed; the global state is not touched."""
+def test_noise_comes_from_a_separate_generator():
+    """By hand: the range times torch's normal numbers from that seed; the global state is not changed."""
     image = torch.linspace(0, 1, 101).reshape(101, 1, 1).repeat(1, 2, 2)  # percentiles 0.01 and 0.99
     numbers = torch.randn(1, 101, 2, 2, generator=torch.Generator().manual_seed(7))[0]
     torch.manual_seed(0)
@@ -52,18 +52,18 @@ def test_seeds():
     torch.testing.assert_close(large, 2 * small, rtol=0, atol=1e-6)  # the same noise, stronger
 
 
-def test_white_has_the_form_of_what_it_is_given():
-    found = white(torch.empty(3, 4, dtype=torch.float64), seed=0)
+def test_white_noise_has_shape_and_type_of_its_argument():
+    found = white_noise(torch.empty(3, 4, dtype=torch.float64), seed=0)
     assert found.shape == (3, 4) and found.dtype == torch.float64
 
 
 @pytest.mark.parametrize("std", [-0.1, float("nan"), float("inf"), True, "much", None])
-def test_sizes_that_cannot_be(std):
-    with pytest.raises(InputError, match="noise: std: .* is no strength"):
+def test_invalid_std(std):
+    with pytest.raises(InputError, match="noise: std: .* is not a strength"):
         noise(texture(1, 4, 5, 6), std)
 
 
-def test_what_is_drawn():
+def test_sampled_parameters():
     transform = RandNoise(prob=1, std=(0.02, 0.05)).set_random_state(0)
     seen = []
     for _ in range(60):

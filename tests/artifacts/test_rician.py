@@ -16,7 +16,7 @@ STD = 0.2
 
 @pytest.fixture(scope="module", params=[0.0, -3.0], ids=["magnitude", "normalised"])
 def noisy(request):
-    """Half background, half signal of 1, so that the 1 to 99 % range is 1; what came of each, above the floor."""
+    """Half background, half signal of 1, so that the 1 to 99 % range is 1; both with noise, above the darkest voxel."""
     image = torch.full((96, 96, 48), request.param, dtype=torch.float64)
     image[48:] += 1
     found = rician(image, STD, seed=1) - request.param
@@ -31,16 +31,16 @@ def test_an_empty_background_is_rayleigh(noisy):
 
 
 def test_a_signal_is_rician(noisy):
-    """Mean and variance as SciPy has them; the energy is the signal's and twice the noise's."""
+    """Mean and variance as in SciPy; the energy is the signal's plus twice the noise's."""
     mean, variance = rice.stats(1 / STD, scale=STD)
     assert noisy[1].mean() == pytest.approx(float(mean), abs=4.5 * STD / N**0.5)
     assert noisy[1].var() == pytest.approx(float(variance), rel=0.02)
     assert noisy[1].square().mean() == pytest.approx(1 + 2 * STD**2, rel=0.005)
-    assert noisy[1].mean() > 1  # a magnitude is too bright
+    assert noisy[1].mean() > 1  # the magnitude is biased upwards
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
-def test_never_below_the_floor(dtype):
+def test_never_below_the_darkest_voxel(dtype):
     image = (4 * texture(2, 20, 21, 22, dtype=torch.float64) - 3).to(dtype)
     image[0] *= 2
     found = rician(image, 0.3, seed=2)
@@ -60,12 +60,12 @@ def test_seeds():
 
 
 @pytest.mark.parametrize("std", [-0.1, float("nan"), float("inf"), True, "much", None])
-def test_sizes_that_cannot_be(std):
-    with pytest.raises(InputError, match="rician: std: .* is no strength"):
+def test_invalid_std(std):
+    with pytest.raises(InputError, match="rician: std: .* is not a strength"):
         rician(texture(1, 4, 5, 6), std)
 
 
-def test_what_is_drawn():
+def test_sampled_parameters():
     transform = RandRician(prob=1, std=(0.02, 0.05)).set_random_state(0)
     sizes = []
     for _ in range(60):

@@ -1,4 +1,4 @@
-"""Severities: the numbers themselves, how they are overruled, and that 0 is the identity."""
+"""Severities: their strengths, how settings override them, and that 0 is the identity."""
 
 import pytest
 import torch
@@ -6,7 +6,7 @@ from images import NAMES, SPACING, TURNED, blobs, scan, texture
 from monai.data import MetaTensor
 
 from heartseg.artifacts import ARTIFACTS, LEVELS, RandMotion, at_severity, strengths
-from heartseg.artifacts.severity import find_artifact, make
+from heartseg.artifacts.severity import find_artifact, make_transform
 from heartseg.errors import InputError
 
 TABLE = {
@@ -22,7 +22,7 @@ TABLE = {
 }
 
 
-def test_the_numbers():
+def test_strengths_of_every_artifact():
     assert LEVELS == ("mild", "moderate", "severe")
     assert list(ARTIFACTS) == list(TABLE)
     for name, numbers in TABLE.items():
@@ -43,8 +43,8 @@ def drawn(name, severity, seed=0):
     return transform.parameters
 
 
-def test_the_numbers_arrive():
-    """What the functions are called with, at severe."""
+def test_strengths_reach_the_function():
+    """Arguments of the functions at severe."""
     motion = drawn("motion", "severe")
     assert torch.tensor(motion["rotations"]).norm(dim=-1).tolist() == pytest.approx([20, 20])
     assert torch.tensor(motion["translations"]).norm(dim=-1).tolist() == pytest.approx([10, 10])
@@ -58,7 +58,7 @@ def test_the_numbers_arrive():
     assert abs(drawn("gamma", "severe")["log_gamma"]) == pytest.approx(0.3)
 
 
-def test_severities_share_place_and_moment():
+def test_severities_share_place_and_time():
     """With the same seed only the strength differs, so that severities can be compared image by image."""
     for name, key in (("noise", "seed"), ("rician", "seed"), ("motion", "times"), ("spike", "frequencies")):
         assert drawn(name, "mild")[key] == drawn(name, "severe")[key]
@@ -82,7 +82,7 @@ def test_more_severe_is_further_from_the_image(name):
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
 @pytest.mark.parametrize("name", NAMES)
-def test_severity_0_is_the_identity_to_the_bit(name, dtype):
+def test_severity_0_is_the_identity(name, dtype):
     transform = at_severity(name, 0).set_random_state(0)
     for shape in ((2, 6, 7, 8), (2, 6, 7), (1, 1, 1, 1)):
         image = texture(*shape, dtype=dtype) - 0.3
@@ -100,7 +100,7 @@ def test_a_number_sets_the_first_strength():
     assert strengths("motion", 7, {"translation": (1, 2, 3)}) == {"degrees": 7, "translation": 2}
 
 
-def test_settings_overrule():
+def test_settings_override_strengths():
     assert strengths("motion", "severe", {"degrees": (1, 2, 3)}) == {"degrees": 3, "translation": 10}
     assert strengths("motion", "mild", {"translation": 4}) == {"degrees": 5, "translation": 4}
     transform = at_severity("motion", "mild", {"degrees": [1, 2, 3], "moves": 4, "in_plane": 2})
@@ -112,39 +112,42 @@ def test_settings_overrule():
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("moton",), "artifact moton: there is none of this name; did you mean motion"),
-        (("zzz",), "artifact zzz: there is none of this name; there are: noise, rician, motion"),
-        ((None,), "artifact None: there is none of this name"),
-        (("noise", "extreme"), "severity extreme: is none of mild, moderate, severe, and no number"),
-        (("noise", "2"), "severity 2: is none of"),
-        (("noise", -1), "severity -1: is no strength"),
-        (("noise", True), "severity True: is no strength"),
-        (("noise", None), "severity None: is no strength"),
-        (("noise", float("nan")), "severity nan: is no strength"),
-        (("noise", float("inf")), "severity inf: is no strength"),
-        (("noise", "mild", {"std": -1}), "noise: std -1: is no strength"),
-        (("noise", "mild", {"std": (1, 2)}), r"noise: std \(1, 2\): is no strength"),
-        (("noise", "mild", {"std": (1, 2, -3)}), "noise: std .* is no strength"),
-        (("noise", "mild", {"std": "abc"}), "noise: std 'abc': is no strength"),
-        (("noise", "mild", {"std": None}), "noise: std None: is no strength"),
-        (("noise", "mild", {"std": True}), "noise: std True: is no strength"),
-        (("motion", "mild", {"degree": 3}), "motion: degree is none of its settings; there are: degrees, translation"),
-        (("motion", 0, {"degree": 3}), "motion: degree is none of its settings"),
-        (("motion", "mild", {"prob": 0.5}), "motion: prob is none of its settings"),
+        (("moton",), "artifact moton: unknown; did you mean motion"),
+        (("zzz",), "artifact zzz: unknown; there are: noise, rician, motion"),
+        ((None,), "artifact None: unknown"),
+        (
+            ("noise", "extreme"),
+            "severity extreme: is not a strength; give 0 .* or more, or one of mild, moderate, severe$",
+        ),
+        (("noise", "2"), "severity 2: is not a strength"),
+        (("noise", -1), "severity -1: is not a strength"),
+        (("noise", True), "severity True: is not a strength"),
+        (("noise", None), "severity None: is not a strength"),
+        (("noise", float("nan")), "severity nan: is not a strength"),
+        (("noise", float("inf")), "severity inf: is not a strength"),
+        (("noise", "mild", {"std": -1}), "noise: std -1: is not a strength"),
+        (("noise", "mild", {"std": (1, 2)}), r"noise: std \(1, 2\): is not a strength"),
+        (("noise", "mild", {"std": (1, 2, -3)}), "noise: std .* is not a strength"),
+        (("noise", "mild", {"std": "abc"}), "noise: std 'abc': is not a strength"),
+        (("noise", "mild", {"std": None}), "noise: std None: is not a strength"),
+        (("noise", "mild", {"std": True}), "noise: std True: is not a strength"),
+        (("motion", "mild", {"degree": 3}), "motion: degree: unknown setting; did you mean degrees"),
+        (("motion", 0, {"degree": 3}), "motion: degree: unknown setting"),
+        (("motion", "mild", {"prob": 0.5}), "motion: prob: unknown setting; there are: degrees, translation, moves"),
     ],
 )
-def test_what_cannot_be(arguments, words):
+def test_invalid_arguments(arguments, words):
     for function in (strengths, at_severity):
         with pytest.raises(InputError, match=words) as caught:
             function(*arguments)
         assert "\n" not in str(caught.value)
 
 
-def test_make():
-    transform = make("blur", {"std": (1, 2)})
+def test_make_transform():
+    transform = make_transform("blur", {"std": (1, 2)})
     assert transform.prob == 1 and transform.std == (1, 2)
     assert find_artifact("blur") is type(transform)
-    with pytest.raises(InputError, match="RandMotion: moves 0 is no count"):
-        make("motion", {"moves": 0})
-    with pytest.raises(InputError, match="blur: width is none of its settings; there are: std"):
-        make("blur", {"width": 3})
+    with pytest.raises(InputError, match="RandMotion: moves 0 is not a count"):
+        make_transform("motion", {"moves": 0})
+    with pytest.raises(InputError, match="blur: width: unknown setting; there are: std"):
+        make_transform("blur", {"width": 3})

@@ -1,4 +1,4 @@
-"""Lost slices by hand; all others to the bit."""
+"""Lost slices by hand; all others bit for bit."""
 
 import pytest
 import torch
@@ -11,7 +11,7 @@ from heartseg.errors import InputError
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
 @pytest.mark.parametrize("axis", [0, 1, 2, -1])
-def test_others_are_kept_to_the_bit(axis, dtype):
+def test_other_slices_are_unchanged(axis, dtype):
     image = (5 * texture(2, 6, 7, 8, dtype=torch.float64) - 2).to(dtype)
     n = image.shape[1:][axis]
     found = slice_dropout(image, [4, 1, 4], 0.0, axis)
@@ -23,14 +23,14 @@ def test_others_are_kept_to_the_bit(axis, dtype):
     assert torch.equal(lines[1], floor) and torch.equal(lines[4], floor)
 
 
-def test_what_remains_by_hand():
+def test_remaining_signal_by_hand():
     """A quarter of the signal above -1."""
     image = torch.tensor([[-1.0, 3.0], [7.0, 1.0]])
     assert torch.equal(slice_dropout(image, [1], 0.25, 0, 2), torch.tensor([[-1.0, 3.0], [1.0, -0.5]]))
     assert torch.equal(slice_dropout(image, torch.tensor([1]), 0.25, 1, 2), torch.tensor([[-1.0, 0.0], [7.0, -0.5]]))
 
 
-def test_the_range_is_not_left():
+def test_the_range_is_not_exceeded():
     image = texture(2, 6, 7, 8) - 0.5
     found = slice_dropout(image, range(8), 0.3)
     assert torch.equal(found.amin((1, 2, 3)), image.amin((1, 2, 3))) and found.max() < image.max()
@@ -45,15 +45,15 @@ def test_nothing_lost_is_the_identity():
 @pytest.mark.parametrize(
     ("numbers", "words"),
     [
-        (([8],), "slice 8 is none of 8; count from 0 to 7"),
-        (([-1],), "slice -1 is none of 8"),
-        (([7], 0, 0), "slice 7 is none of 6; count from 0 to 5"),
-        (([1], -0.1), "slice_dropout: remaining: -0.1 is no strength"),
-        (([1], True), "remaining: True is no strength"),
-        (([1], 0, 3), "axis: 3 is none of 3 spatial axes"),
+        (([8],), "slice 8 is not one of 8; count from 0 to 7"),
+        (([-1],), "slice -1 is not one of 8"),
+        (([7], 0, 0), "slice 7 is not one of 6; count from 0 to 5"),
+        (([1], -0.1), "slice_dropout: remaining: -0.1 is not a strength"),
+        (([1], True), "remaining: True is not a strength"),
+        (([1], 0, 3), "axis: 3 is not one of 3 spatial axes"),
     ],
 )
-def test_numbers_that_cannot_be(numbers, words):
+def test_invalid_numbers(numbers, words):
     with pytest.raises(InputError, match=words):
         slice_dropout(texture(1, 6, 7, 8), *numbers)
 
@@ -62,8 +62,8 @@ def test_numbers_that_cannot_be(numbers, words):
     ("spacing", "axis"),
     [((1, 1, 1), 2), ((1, 1, 8), 2), ((8, 1, 1), 0), ((1, 8, 7), 2), ((1, 8, 6), 1), ((1.25, 1.25, 1.37), 2)],
 )
-def test_slices_lie_along_the_largest_spacing(spacing, axis):
-    """Of those within a fifth of it, the last: nearly isotropic scans have no thick axis."""
+def test_slices_are_along_the_largest_spacing(spacing, axis):
+    """The last of those within a fifth of it, as nearly isotropic scans have no thick axis."""
     transform = RandSliceDropout(prob=1, share=(0.1, 0.1))
     image = MetaTensor(texture(1, 6, 7, 8), affine=torch.diag(torch.tensor([*spacing, 1.0])))
     transform.randomize(image)
@@ -74,8 +74,8 @@ def test_slices_lie_along_the_largest_spacing(spacing, axis):
 
 
 @pytest.mark.parametrize(("share", "lost"), [(0.0, 0), (0.01, 1), (0.1, 2), (0.26, 5), (1.0, 20)])
-def test_how_many_are_drawn(share, lost):
-    """That share of 20, at least one; each slice once, any slice there is."""
+def test_number_of_slices(share, lost):
+    """That share of 20, at least one; any slice may be drawn, each only once."""
     transform = RandSliceDropout(prob=1, share=(share, share), remaining=(0.2, 0.4)).set_random_state(0)
     seen, remains = set(), []
     for _ in range(300):
@@ -88,8 +88,8 @@ def test_how_many_are_drawn(share, lost):
     assert 0.2 <= min(remains) < 0.22 and 0.38 < max(remains) <= 0.4
 
 
-def test_no_more_than_all():
-    with pytest.raises(InputError, match=r"RandSliceDropout: share 1\.2 is more than all slices; give 1 at most"):
+def test_invalid_share():
+    with pytest.raises(InputError, match=r"RandSliceDropout: share 1\.2 is more than all slices; give at most 1"):
         RandSliceDropout(share=1.2)
 
 

@@ -10,7 +10,7 @@ from heartseg.errors import InputError
 
 
 def reference(image, intensity, frequencies, dims):
-    """Points as high as a share of the centre, that of the image above its floor."""
+    """Add points as high as a share of the centre of the image above its darkest voxel."""
     low = image.min()
     spectrum = k_space(image - low, dims)
     middle = tuple(n // 2 for n in image.shape)
@@ -34,13 +34,13 @@ def test_against_all_of_k_space(shape):
 
 def test_a_plane_and_the_same_spike_twice():
     image = texture(6, 9, dtype=torch.float64)
-    places = [[1, -4], [2, 0], [2, 0], [-3, 3]]  # -3 of 6 is the last frequency there is
+    places = [[1, -4], [2, 0], [2, 0], [-3, 3]]  # -3 of 6 is the last frequency of the grid
     found = spike(image, 1.2, torch.tensor(places), spatial_dims=2)
     torch.testing.assert_close(found, reference(image, 1.2, places, 2), rtol=0, atol=1e-12)
 
 
 def test_one_wave_by_hand():
-    """Two periods over 8 voxels, as high as half the mean above the floor: 0.5 * (3 - 1)."""
+    """Two periods over 8 voxels, as high as half the mean above the darkest voxel: 0.5 * (3 - 1)."""
     image = torch.tensor([1.0, 5.0]).repeat(4).reshape(8, 1, 1).expand(8, 2, 3).double()
     wave = torch.tensor([1.0, 0.0, -1.0, 0.0, 1.0, 0.0, -1.0, 0.0]).reshape(8, 1, 1).double()
     torch.testing.assert_close(spike(image, 0.5, [[2, 0, 0]]), image + wave, rtol=0, atol=1e-14)
@@ -54,7 +54,7 @@ def test_energy_of_the_stripes():
     assert found.square().mean() == pytest.approx(image.square().mean().item() + 0.6**2 / 2, rel=1e-12)
 
 
-def test_each_image_has_its_own_height():
+def test_height_depends_on_each_image():
     image = texture(5, 6, 7, dtype=torch.float64)
     found = spike(torch.stack([image, 4 * image]), 0.5, [[1, 2, 0]])
     torch.testing.assert_close(found[1], 4 * found[0], rtol=0, atol=1e-12)
@@ -62,10 +62,10 @@ def test_each_image_has_its_own_height():
 
 @pytest.mark.parametrize("shape", [(10, 9, 8), (11, 6, 7)])
 def test_against_torchio(shape):
-    """TorchIO's height goes by the largest of k-space at the time: as long as that is the centre, it is the same."""
+    """TorchIO's height is relative to the largest point of k-space, which here is the centre."""
     torchio = pytest.importorskip("torchio", reason="TorchIO is not installed: no peer to compare spikes with")
     image = texture(1, *shape)
-    image -= image.min()  # its floor, above which we count, is the 0 that TorchIO counts from
+    image -= image.min()  # so that our zero, the darkest voxel, is TorchIO's
     places = np.random.default_rng(0).uniform(size=(5, 3))
     frequencies = [[int(p * n) - n // 2 for p, n in zip(place, shape, strict=True)] for place in places]
     for count, intensity in ((1, 1.2), (5, 0.4)):
@@ -77,21 +77,21 @@ def test_against_torchio(shape):
 @pytest.mark.parametrize(
     ("intensity", "frequencies", "words"),
     [
-        (-1, [[1, 0, 0]], "spike: intensity: -1 is no strength"),
-        (False, [[1, 0, 0]], "intensity: False is no strength"),
-        (1, [[1, 0]], r"frequencies are not \[spikes, 3\], each one not 0"),
+        (-1, [[1, 0, 0]], "spike: intensity: -1 is not a strength"),
+        (False, [[1, 0, 0]], "intensity: False is not a strength"),
+        (1, [[1, 0]], r"frequencies are not \[spikes, 3\] whole numbers"),
         (1, [1, 0, 0], "frequencies are not"),
         (1, [], "frequencies are not"),
         (1, [[1, 0, 0], [0, 0, 0]], "frequencies are not"),
     ],
 )
-def test_numbers_that_cannot_be(intensity, frequencies, words):
+def test_invalid_numbers(intensity, frequencies, words):
     with pytest.raises(InputError, match=words):
         spike(texture(1, 4, 5, 6), intensity, frequencies)
 
 
-def test_what_is_drawn():
-    """Any whole frequency that the grid has, and never the centre."""
+def test_sampled_parameters():
+    """Any whole frequency of the grid except the centre."""
     transform = RandSpike(prob=1, intensity=(0.2, 0.6), count=(1, 3)).set_random_state(0)
     image, seen = texture(1, 2, 3, 4), []
     for _ in range(150):

@@ -1,4 +1,4 @@
-"""The random transforms and their dictionary forms: chance, seeds, workers, keys."""
+"""Random transforms and their dictionary forms: probability, seeds, workers, keys."""
 
 import copy
 import pickle
@@ -16,7 +16,7 @@ from heartseg.artifacts.transform import direction
 from heartseg.errors import InputError
 
 DICTIONARIES = {name: getattr(artifacts, f"{cls.__name__}d") for name, cls in ARTIFACTS.items()}
-SHOWN = {"slice_dropout": {"share": (0.5, 0.5)}, "blur": {"std": (3, 6)}}  # of so few slices, on so coarse a grid
+SHOWN = {"slice_dropout": {"share": (0.5, 0.5)}, "blur": {"std": (3, 6)}}  # visible with few slices and a coarse grid
 
 
 def always(name, **more):
@@ -28,7 +28,7 @@ def always_d(name, keys="image", **more):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_never_and_always(name):
+def test_probability_0_and_1(name):
     never, sure = ARTIFACTS[name](prob=0).set_random_state(0), always(name).set_random_state(0)
     for seed in range(20):
         image = scan(1, 6, 7, 8, seed=seed)
@@ -39,8 +39,8 @@ def test_never_and_always(name):
         assert torch.equal(found.affine, image.affine) and found.applied_operations == image.applied_operations
 
 
-def test_as_often_as_asked():
-    """Within 4.5 standard deviations of 400 tosses."""
+def test_probability():
+    """Within 4.5 standard deviations of 400 draws."""
     transform = artifacts.RandGamma(prob=0.3, log_gamma=(0.3, 0.3)).set_random_state(0)
     image = texture(1, 4, 5, 6)
     acted = sum(not torch.equal(transform(image), image) for _ in range(400))
@@ -54,13 +54,13 @@ def test_the_same_seed_gives_the_same_images(name):
     run = [first(image) for image in images]
     for again in (first.set_random_state(7), always(name).set_random_state(state=np.random.RandomState(7))):
         assert all(torch.equal(again(image), one) for image, one in zip(images, run, strict=True))
-    assert not torch.equal(first(images[0]), run[0])  # the state goes on
+    assert not torch.equal(first(images[0]), run[0])  # the state has advanced
     assert not torch.equal(always(name).set_random_state(8)(images[0]), run[0])
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_no_global_state(name):
-    """Neither used nor changed: torch's and NumPy's."""
+    """The global states of torch and NumPy are neither used nor changed."""
     transform, image = always(name).set_random_state(1), texture(1, 6, 7, 8)
     state, numbers = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
     found = transform(image)
@@ -73,7 +73,7 @@ def test_no_global_state(name):
 
 @pytest.mark.parametrize("dims", [2, 3])
 @pytest.mark.parametrize("name", NAMES)
-def test_planes_arrays_halves(name, dims):
+def test_2d_images_arrays_and_half_precision(name, dims):
     image = texture(2, *(9, 8, 7)[:dims])
     found = always(name).set_random_state(3)(image.numpy())
     assert isinstance(found, MetaTensor) and found.shape == image.shape
@@ -89,15 +89,15 @@ def test_planes_arrays_halves(name, dims):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_parameters_stay_for_another_image(name):
-    """As MONAI's transforms do: ``randomize=False`` does the same again."""
+def test_parameters_are_kept_without_randomize(name):
+    """As in MONAI's transforms, ``randomize=False`` repeats the last draw."""
     transform, image = always(name).set_random_state(0), texture(1, 6, 7, 8)
     found = transform(image)
     assert torch.equal(transform(image, randomize=False), found)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_pickles_and_copies_go_on_alike(name):
+def test_pickles_and_copies_continue_alike(name):
     transform, image = always(name).set_random_state(5), scan(1, 6, 7, 8)
     twins = [pickle.loads(pickle.dumps(transform)), copy.deepcopy(transform)]
     found = [transform(image), transform(image)]
@@ -107,14 +107,14 @@ def test_pickles_and_copies_go_on_alike(name):
 
 @pytest.fixture
 def threads():
-    """Sets how many threads torch computes with; afterwards as many as before."""
+    """Set the number of torch's threads; restore it afterwards."""
     before = torch.get_num_threads()
     yield torch.set_num_threads
     torch.set_num_threads(before)
 
 
 def test_images_by_seed_and_index_are_the_same_for_any_number_of_workers(threads):
-    """But for rounding: a process of its own, or other threads, may round FFT and products otherwise."""
+    """Except for rounding: another process or number of threads may round FFT and products differently."""
 
     def run(workers, seed=1):
         dataset = SeededImages(artifacts.RandMRIArtifacts(prob=0.9), seed)
@@ -131,7 +131,7 @@ def test_images_by_seed_and_index_are_the_same_for_any_number_of_workers(threads
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_seeded_loader_gives_the_same_images_again(workers):
-    """MONAI seeds each worker by itself and the state goes on from image to image: the same for as many workers."""
+    """MONAI seeds each worker, whose state then advances from image to image: equal for equal numbers of workers."""
 
     def run(seed):
         data = [{"image": scan(1, 6, 7, 8, seed=index)} for index in range(4)]
@@ -144,7 +144,7 @@ def test_a_seeded_loader_gives_the_same_images_again(workers):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_all_keys_get_the_same_and_labels_nothing(name):
+def test_all_keys_change_alike_and_labels_stay(name):
     label, image = scan(1, 6, 7, 8, seed=9), scan(1, 6, 7, 8)
     data = {"image": image, "late": image.clone(), "label": label, "id": "a", "two": scan(2, 6, 7, 8)}
     found = always_d(name, ["image", "late"]).set_random_state(2)(data)
@@ -154,7 +154,7 @@ def test_all_keys_get_the_same_and_labels_nothing(name):
     for key in ("label", "id", "two"):
         assert found[key] is data[key]
     assert torch.equal(label, scan(1, 6, 7, 8, seed=9))
-    assert data["image"] is image and torch.equal(image, scan(1, 6, 7, 8))  # what came in is as it was
+    assert data["image"] is image and torch.equal(image, scan(1, 6, 7, 8))  # the input is not changed
     both = always_d(name, ["image", "two"]).set_random_state(2)(data)  # channels may differ
     assert torch.equal(both["image"], found["image"]) and both["two"].shape == (2, 6, 7, 8)
 
@@ -171,7 +171,7 @@ def test_keys(name):
         always_d(name, ["image", "small"])({"image": image, "small": scan(1, 6, 7, 9)})
 
 
-def test_by_chance_all_keys_or_none():
+def test_all_keys_change_or_none():
     transform = artifacts.RandNoised(["image", "late"], prob=0.5, std=(0.1, 0.1)).set_random_state(0)
     image, acted = texture(1, 4, 5, 6), []
     for _ in range(40):
@@ -182,7 +182,7 @@ def test_by_chance_all_keys_or_none():
     assert 8 < sum(acted) < 32
 
 
-def test_compose_seeds_what_it_holds():
+def test_compose_seeds_its_transforms():
     def run(seed):
         chain = Compose([always_d(name) for name in NAMES] + [artifacts.RandMRIArtifactsd("image", prob=0.8)])
         assert all(isinstance(transform, Randomizable) for transform in chain.transforms)
@@ -194,10 +194,10 @@ def test_compose_seeds_what_it_holds():
 
 @pytest.mark.parametrize("prob", [-0.1, 1.1, True, "0.5", None, float("nan")])
 @pytest.mark.parametrize("cls", [*ARTIFACTS.values(), artifacts.RandMRIArtifacts])
-def test_what_is_no_probability(cls, prob):
-    with pytest.raises(InputError, match=f"{cls.__name__}: prob .* is no probability; give a number from 0 to 1"):
+def test_invalid_probability(cls, prob):
+    with pytest.raises(InputError, match=f"{cls.__name__}: prob .* is not a probability; give a number from 0 to 1"):
         cls(prob=prob)
-    with pytest.raises(InputError, match="is no probability"):
+    with pytest.raises(InputError, match="is not a probability"):
         getattr(artifacts, f"{cls.__name__}d")("image", prob=prob)
 
 
@@ -207,15 +207,15 @@ NO_STRENGTH = [-1, True, "0.5", "ab", None, float("nan"), float("inf"), (0.5, 0.
 
 @pytest.mark.parametrize("value", [*NO_STRENGTH, (0, True), ("0", 1), (None, 1), (0, float("inf"))], ids=repr)
 @pytest.mark.parametrize(("name", "key"), STRENGTHS)
-def test_what_is_no_strength(name, key, value):
-    words = f"{ARTIFACTS[name].__name__}: {key} .* is no strength; give a number of 0 or more, or \\[low, high\\]"
+def test_invalid_strength(name, key, value):
+    words = f"{ARTIFACTS[name].__name__}: {key} .* is not a strength; give a number of 0 or more, or \\[low, high\\]"
     with pytest.raises(InputError, match=words) as caught:
         ARTIFACTS[name](**{key: value})
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(("name", "key"), STRENGTHS)
-def test_a_number_means_from_0_to_it(name, key):
+def test_a_number_is_the_upper_end(name, key):
     assert getattr(ARTIFACTS[name](**{key: 0.6}), key) == (0, 0.6)
     assert getattr(ARTIFACTS[name](**{key: 1}), key) == (0, 1)
     for pair in ((0.2, 0.6), [0.2, 0.6], (0.6, 0.6)):
@@ -227,19 +227,19 @@ def test_counts(name):
     assert ARTIFACTS[name](count=3).count == (3, 3)
     assert ARTIFACTS[name](count=[2, 5]).count == (2, 5)
     for count in (0, -1, 2.5, True, "3", "ab", None, (3, 2), (0, 2), (1.5, 2), (1, 2, 3), (True, 2)):
-        with pytest.raises(InputError, match="count .* is no count; give a whole number of 1 or more, or "):
+        with pytest.raises(InputError, match="count .* is not a count; give a whole number of 1 or more, or "):
             ARTIFACTS[name](count=count)
 
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("shape", [(5, 6), (1, 4, 4, 4, 4)])
-def test_what_is_no_image_with_channels(name, shape):
-    with pytest.raises(InputError, match="image: shape .* has no . spatial axes"):
+def test_invalid_shape(name, shape):
+    with pytest.raises(InputError, match="image: shape .* does not have . spatial axes"):
         at_severity(name)(texture(*shape))
 
 
 def test_directions():
-    """Of length 1, to all sides, none along an axis that is left out."""
+    """Length 1, isotropic, and no component along an excluded axis."""
     random = np.random.RandomState(0)
     free = np.array([direction(random, 3) for _ in range(400)])
     np.testing.assert_allclose(np.linalg.norm(free, axis=1), 1)

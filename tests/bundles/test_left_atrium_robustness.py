@@ -42,5 +42,5 @@ def test_a_negative_severity_is_one_line(run, seeded_weights, tmp_path):
     ended = run("robustness", "--weights", seeded_weights, "--severity", "$-1")
     lines = [line for line in ended.stderr.splitlines() if line.startswith("heartseg: ")]
     assert ended.returncode == 2 and "Traceback" not in ended.stderr
-    assert len(lines) == 1 and lines[0].startswith("heartseg: severity -1: is no strength")
+    assert len(lines) == 1 and lines[0].startswith("heartseg: severity -1: is not a strength")
     assert not (tmp_path / "out").exists()

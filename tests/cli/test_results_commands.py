@@ -132,13 +132,13 @@ def test_what_makes_the_artifacts_is_kept_and_compared(judge, heartseg, tmp_path
 
 
 WRONG = {
-    "artifact": (["--artifact", "motoin"], "artifact motoin: there is none of this name; did you mean motion?"),
-    "severity": (["--severity", "modrate"], "severity modrate: is none of mild, moderate, severe, and no number"),
-    "negative": (["--severity", "-3"], "severity -3: is no strength"),
-    "infinite": (["--severity", "inf"], "severity inf: is no strength"),
+    "artifact": (["--artifact", "motoin"], "artifact motoin: unknown; did you mean motion?"),
+    "severity": (["--severity", "modrate"], "severity modrate: is not a strength; give 0"),
+    "negative": (["--severity", "-3"], "severity -3: is not a strength"),
+    "infinite": (["--severity", "inf"], "severity inf: is not a strength"),
     "too much": (["--artifact", "slice_dropout", "--severity", "10"], "more than all slices"),
-    "too much for one": (["--severity", "10"], "10 is the first strength of every artifact asked for: one may choose"),
-    "strength": (["--set", "strengths::motion::degres=3"], "motion: degres is none of its settings"),
+    "too much for one": (["--severity", "10"], "10 sets the first strength of every artifact: select some"),
+    "strength": (["--set", "strengths::motion::degres=3"], "motion: degres: unknown setting; did you mean degrees?"),
     "strengths": (["--set", "strengths::motoin::degrees=3"], "did you mean motion?"),
     "id": (["--set", "strength::motion::degrees=3"], "--set strength::motion::degrees: "),
 }
