@@ -1,4 +1,4 @@
-"""A public data set from one of its copies at Kaggle."""
+"""Fetching a public data set from one of its copies on Kaggle."""
 
 from __future__ import annotations
 
@@ -9,24 +9,25 @@ from pathlib import Path
 from rich.console import Console
 
 from heartseg.data.archives import unpack
-from heartseg.data.download import DATASETS, already_there, disk_errors, transfer_bar
+from heartseg.data.download import DATASETS, already_there, unknown
+from heartseg.data.transfer import disk_errors, progress_bar
 from heartseg.errors import InputError
 from heartseg.kaggle.service import Service
 
-CANDIDATES = 8  # data sets that the line of an error names
+CANDIDATES = 8  # data sets that an error names
 
 
 def fetch(name: str, out: str | os.PathLike[str], dataset: str | None = None, service: Service | None = None) -> Path:
-    """Download a copy of a public data set from Kaggle and unpack it into a folder of its own under ``out``.
+    """Download a copy of a public data set from Kaggle and unpack it into its own folder under ``out``.
 
-    There is no published checksum of a copy: the archive is judged as `heartseg.data.archives` does, no more.
+    A copy has no published checksum: only the checks of `heartseg.data.archives` are made.
 
     Args:
         name: as of `heartseg.data.download.fetch`.
         out: folder that will hold the data set.
-        dataset: OWNER/SLUG at Kaggle. No copy is known to be the original, hence none is chosen: without it Kaggle is
-            searched, and what it finds is named.
-        service: the signed-in door to Kaggle; default: one is opened where it is needed.
+        dataset: OWNER/SLUG on Kaggle. No copy is known to be the original, so none is chosen: without it Kaggle is
+            searched, and the error names what it finds.
+        service: the signed-in connection to Kaggle; default: a new one, if it is needed.
 
     Returns:
         The folder of the data set.
@@ -35,7 +36,7 @@ def fetch(name: str, out: str | os.PathLike[str], dataset: str | None = None, se
         InputError: unknown name, no ``dataset``, refused by Kaggle, unsafe archive, not the whole data set, full disk.
     """
     if name not in DATASETS:
-        raise InputError(f"{name}: is no known data set; use one of {', '.join(DATASETS)}")
+        raise unknown(name)
     folder = Path(out) / DATASETS[name]
     console = Console(stderr=True)
     if already_there(folder, console):
@@ -47,9 +48,8 @@ def fetch(name: str, out: str | os.PathLike[str], dataset: str | None = None, se
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".partial-", dir=folder.parent) as temporary:
             archive = Path(temporary) / f"{folder.name}.zip"
-            with transfer_bar(console) as bar:
-                task = bar.add_task(dataset, total=None)
-                service.download_dataset(dataset, archive, lambda size: bar.update(task, completed=size))
+            with progress_bar(dataset, console) as progress:
+                service.download_dataset(dataset, archive, progress)
             unpack(archive, folder, source=dataset)
     return folder
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -17,9 +18,8 @@ from typing import Any
 
 import psutil
 from rich.console import Console
-from rich.progress import Progress, TaskID
 
-from heartseg.data.download import disk_errors, transfer_bar
+from heartseg.data.transfer import disk_errors, progress_bar
 from heartseg.errors import InputError, one_line
 from heartseg.kaggle.manifest import MANIFEST, MAX_BYTES, difference, read_manifest, wanted
 from heartseg.kaggle.service import Service
@@ -153,21 +153,21 @@ def _bring(service: Service, urls: Mapping[str, str], folder: Path, files: Mappi
         if name not in urls:
             raise InputError(f"{name}: is in the manifest and not among the outputs; run the kernel again")
     if shutil.disk_usage(folder).free < size:
-        raise InputError(f"{folder.parent}: has no room for {size} bytes; make room or name another folder")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     if not files:  # and no empty bar
         return
-    with transfer_bar(Console(stderr=True)) as bar:
-        task, done = bar.add_task("", total=size), 0
+    before = 0
+    with progress_bar("", Console(stderr=True), size) as show:
         for name, entry in files.items():
-            bar.update(task, description=name)
-            service.download(urls[name], folder / name, entry["size"], partial(_show, bar, task, done))
-            done += entry["size"]
+            progress = partial(_show_file, show, before, name)
+            service.download(urls[name], folder / name, entry["size"], progress)
+            before += entry["size"]
             if fault := difference(folder / name, entry):
                 raise InputError(f"{name}: {fault}; nothing was kept, run again")
 
 
-def _show(bar: Progress, task: TaskID, done: int, size: int) -> None:
-    bar.update(task, completed=done + size)
+def _show_file(show: Callable[..., None], before: int, name: str, done: int, _: int | None) -> None:
+    show(before + done, name=name)
 
 
 def _into_place(folder: Path, out: Path, names: list[str], stale: list[str]) -> None:

@@ -135,18 +135,15 @@ class Service:
         url: str,
         path: Path,
         limit: int | None = None,
-        progress: Callable[[int], None] = lambda size: None,
-    ) -> tuple[int, str]:
+        progress: Callable[[int, int | None], object] = lambda done, total: None,
+    ) -> None:
         """Bring one file of `outputs` here, whole or not at all. No credentials are sent along.
 
         Args:
             url: its signed address.
             path: where it goes.
             limit: bytes that it may have.
-            progress: told how many bytes have come.
-
-        Returns:
-            Size in bytes and sha256.
+            progress: called with the bytes so far, and the total if it is known.
 
         Raises:
             InputError: refused, larger than ``limit``, broke off, or an address without https.
@@ -158,7 +155,7 @@ class Service:
         headers = {"User-Agent": AGENT, "Accept-Encoding": "identity"}
         remedies = dict.fromkeys((400, 401, 403, 404, 410), "its address may have run out: run again")
         with self._told(path.name, remedies), mount(requests.Session(), self._api.door()) as session:
-            return receive(lambda: session.get(url, headers=headers, stream=True), path, limit, progress)
+            receive(lambda: session.get(url, headers=headers, stream=True), path, limit, progress)
 
     def datasets(self, search: str) -> list[str]:
         """Data sets OWNER/SLUG that Kaggle finds for some words, its own order."""
@@ -166,9 +163,9 @@ class Service:
             return [str(found.ref) for found in self._api.dataset_list(search=search) or [] if found]
 
     def download_dataset(
-        self, slug: str, path: Path, progress: Callable[[int], None] = lambda size: None
-    ) -> tuple[int, str]:
-        """Bring a data set OWNER/SLUG here as a zip, whole or not at all; returned and raised as in `download`."""
+        self, slug: str, path: Path, progress: Callable[[int, int | None], object] = lambda done, total: None
+    ) -> None:
+        """Download a data set OWNER/SLUG as a zip, whole or not at all; raises as `download` does."""
         from kagglesdk.datasets.types.dataset_api_service import ApiDownloadDatasetRequest
 
         from heartseg.kaggle.transport import receive
@@ -176,7 +173,7 @@ class Service:
         request = ApiDownloadDatasetRequest()
         request.owner_slug, request.dataset_slug = owner_and_name(slug, "a data set")
         with self._told(slug), self._api.build_kaggle_client() as client:
-            return receive(lambda: client.datasets.dataset_api_client.download_dataset(request), path, None, progress)
+            receive(lambda: client.datasets.dataset_api_client.download_dataset(request), path, None, progress)
 
     @contextmanager
     def _told(self, what: str, remedies: dict[int, str] | None = None) -> Iterator[None]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
-import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
@@ -18,16 +16,15 @@ from urllib3.exceptions import InvalidHeader
 from urllib3.exceptions import TimeoutError as Urllib3Timeout
 from urllib3.util import Retry
 
+from heartseg.data import transfer
 from heartseg.data.files import atomic
+from heartseg.data.transfer import TransferError, save
 from heartseg.errors import InputError, causes, flat
 from heartseg.kaggle import TransientError
 from heartseg.kaggle.credentials import SETTINGS, redact
 
-ATTEMPTS = 5
-BACK_OFF = 1.0  # seconds before the second attempt; doubled before each further one
 TIMEOUT = (15.0, 60.0)  # seconds to connect, and without a byte
 LONGEST_WAIT = 120.0  # seconds that a server may ask for between two attempts
-CHUNK = 2**20
 LONGEST_MESSAGE = 300  # characters of what the service says
 THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
 MISSING = "check its name, and that it is yours or public"
@@ -37,7 +34,7 @@ REMEDIES = {
     404: MISSING,
     429: "too many requests: wait some minutes and run again",
 }
-_OF_THE_NETWORK = (requests.RequestException, Urllib3Error, ConnectionError, TimeoutError)
+_OF_THE_NETWORK = (requests.RequestException, Urllib3Error, TransferError, ConnectionError, TimeoutError)
 
 
 class Patience(Retry):
@@ -49,12 +46,12 @@ class Patience(Retry):
 
     def __init__(self, *args: Any, repeat: bool = True, **keys: Any) -> None:
         mine = {
-            "total": ATTEMPTS - 1,
+            "total": transfer.ATTEMPTS - 1,
             "read": None if repeat else False,
             "other": None if repeat else 0,  # a proxy's faults
             "status_forcelist": (429, 500, 502, 503, *((504,) if repeat else ())),
             "allowed_methods": None,  # all: what the service is asked is a POST
-            "backoff_factor": BACK_OFF,
+            "backoff_factor": transfer.BACK_OFF,
             "raise_on_status": False,
         }
         super().__init__(*args, **{**mine, **keys})
@@ -122,51 +119,32 @@ def told(what: str, secrets: Iterable[str] = (), remedies: dict[int, str] | None
 
 
 def receive(
-    ask: Callable[[], requests.Response], path: Path, limit: int | None, progress: Callable[[int], None]
-) -> tuple[int, str]:
-    """Write the body of a streamed response to a file, whole or not at all; ask again where it breaks off.
+    ask: Callable[[], requests.Response],
+    path: Path,
+    limit: int | None,
+    progress: Callable[[int, int | None], object],
+) -> None:
+    """Write the body of a response to a file, whole or not at all; see `heartseg.data.transfer.save`.
 
     Args:
-        ask: sends the request.
+        ask: sends the request, with its own retries.
         path: the file.
-        limit: bytes that the body may have.
-        progress: told how many bytes have come.
-
-    Returns:
-        Size in bytes and sha256 of the file.
+        limit: bytes that it may have.
+        progress: called with the bytes so far, and the total if it is known.
 
     Raises:
         InputError: larger than ``limit``, or an answer that is neither a file nor an error.
-        requests.RequestException: an error as answer, or the body broke off `ATTEMPTS` times.
+        requests.RequestException, TransferError: an error as answer, or the body broke off again and again.
     """
-    for attempt in range(ATTEMPTS):
-        with ask() as response:
-            response.raise_for_status()
-            if response.status_code != 200:
-                raise InputError(f"{path.name}: the server answers {response.status_code}, no file; run again later")
-            try:
-                with atomic(path) as temporary:
-                    return _write(response, temporary, path.name, limit, progress)
-            except (requests.RequestException, Urllib3Error):
-                if attempt == ATTEMPTS - 1:
-                    raise
-        time.sleep(BACK_OFF * 2**attempt)
-    raise AssertionError("the last attempt returns or raises")
 
+    def request(start: int) -> Any:
+        response = ask()
+        response.raise_for_status()
+        response.raw.decode_content = True
+        return response.raw
 
-def _write(
-    response: requests.Response, path: Path, name: str, limit: int | None, progress: Callable[[int], None]
-) -> tuple[int, str]:
-    size, digest = 0, hashlib.sha256()
-    with open(path, "wb") as file:
-        for chunk in response.iter_content(CHUNK):
-            size += len(chunk)
-            if limit is not None and size > limit:
-                raise InputError(f"{name}: is larger than the {limit} bytes that it may have; nothing of it was kept")
-            file.write(chunk)
-            digest.update(chunk)
-            progress(size)
-    return size, digest.hexdigest()
+    with atomic(path) as temporary:
+        save(request, temporary, limit, progress, path.name)
 
 
 def _reason(error: BaseException, remedies: dict[int, str]) -> tuple[type[InputError], str]:

@@ -7,7 +7,7 @@ from collections import namedtuple
 import pytest
 from archives import SOUND, special, tar_of
 
-from heartseg.data import download
+from heartseg.data import transfer
 from heartseg.data.download import fetch
 from heartseg.errors import InputError
 
@@ -18,8 +18,8 @@ def md5(content):
 
 @pytest.fixture(autouse=True)
 def sound_archive(server, monkeypatch):
-    monkeypatch.setattr(download, "BACK_OFF", 0.001)
-    monkeypatch.setattr(download, "CHUNK", 2**12)
+    monkeypatch.setattr(transfer, "BACK_OFF", 0.001)
+    monkeypatch.setattr(transfer, "CHUNK", 2**12)
     server.content = tar_of()
 
 
@@ -129,8 +129,8 @@ def test_attempts_are_bounded_and_the_part_is_kept(server, tmp_path):
     server.cuts = [10000] * 9
     line = fault(server, tmp_path)
     size = len(server.content)
-    assert f"the download failed (the connection closed at 50000 of {size} bytes); check the network" in line
-    assert len(server.ranges) == download.ATTEMPTS
+    assert f"the download failed (the connection was closed at 50000 of {size} bytes); check the network" in line
+    assert len(server.ranges) == transfer.ATTEMPTS
     assert names(tmp_path) == ["Task02_Heart.tar.part"]
     server.cuts = []
     get(server, tmp_path)
@@ -154,7 +154,7 @@ def test_a_refusal_is_final(server, tmp_path, status, reason):
 
 
 def test_no_server(server, tmp_path, monkeypatch):
-    monkeypatch.setattr(download, "ATTEMPTS", 2)
+    monkeypatch.setattr(transfer, "ATTEMPTS", 2)
     line = fault(server, tmp_path, url="http://127.0.0.1:1/Task02_Heart.tar")
     assert "the download failed (" in line
     assert "check the network and run again" in line
@@ -255,7 +255,7 @@ def test_a_disk_that_fills_up_is_not_taken_for_the_network(server, tmp_path, mon
         def write(self, chunk):
             raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(download, "open", Full, raising=False)
+    monkeypatch.setattr(transfer, "open", Full, raising=False)
     assert "the disk is full" in fault(server, tmp_path)
     assert len(server.ranges) == 1
 
@@ -266,6 +266,6 @@ def test_a_place_that_cannot_be_written(server, tmp_path):
 
 
 def test_unknown_names_and_addresses(server, tmp_path):
-    with pytest.raises(InputError, match="task99: is no known data set; use one of task02"):
+    with pytest.raises(InputError, match=r"^task99: is not a known data set; did you mean task02\?$"):
         fetch("task99", tmp_path)
     assert "is not a web address" in fault(server, tmp_path, url="file:///etc/passwd")

@@ -38,9 +38,9 @@ def stub(nobody, monkeypatch):
 @pytest.fixture
 def quick(monkeypatch):
     """No pauses between attempts."""
-    from heartseg.kaggle import transport
+    from heartseg.data import transfer
 
-    monkeypatch.setattr(transport, "BACK_OFF", 0.0)
+    monkeypatch.setattr(transfer, "BACK_OFF", 0.0)
 
 
 @pytest.fixture

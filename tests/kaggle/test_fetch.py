@@ -156,7 +156,7 @@ def test_options_that_do_not_fit(heartseg, get, tmp_path):
     assert "--dataset bob/heart: is for copies at Kaggle" in refused(heartseg(*words, "--dataset", SLUG))
     assert "alone: is not a data set; write OWNER/NAME" in refused(get("--dataset", "alone"))
     line = refused(heartseg("data", "fetch", "task99", "--out", tmp_path, "--from", "kaggle"))
-    assert line == "task99: is no known data set; use one of task02"
+    assert line == "task99: is not a known data set; did you mean task02?"
 
 
 def test_without_credentials(get, monkeypatch):

@@ -254,7 +254,7 @@ def test_two_pulls_at_once(get, tmp_path):
 def test_a_full_disk(refused, monkeypatch):
     usage = type(shutil.disk_usage("."))
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(10, 9, 1))
-    assert "has no room for 76820 bytes" in refused()
+    assert "the disk is full; free some space and run again" in refused()
 
 
 def test_a_place_that_cannot_be_written(service, serve, tmp_path):
@@ -268,7 +268,7 @@ def test_who_stops_a_download_leaves_nothing(get, service, tmp_path, monkeypatch
     def interrupt(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("heartseg.kaggle.pull._show", interrupt)
+    monkeypatch.setattr("heartseg.kaggle.pull._show_file", interrupt)
     with pytest.raises(KeyboardInterrupt):
         get()
     assert list(tmp_path.iterdir()) == []

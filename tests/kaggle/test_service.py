@@ -122,9 +122,9 @@ def test_search_and_download_of_data_sets(service, stub, tmp_path):
     stub.datasets = {"bob/heart": b"packed", "eve/heart": b""}
     assert service.datasets("Task02_Heart") == ["bob/heart", "eve/heart"]
     assert stub.calls[-1].body["search"] == "Task02_Heart"
-    told = []
-    assert service.download_dataset("bob/heart", tmp_path / "heart.zip", told.append)[0] == 6
-    assert (tmp_path / "heart.zip").read_bytes() == b"packed" and told == [6]
+    shown = []
+    service.download_dataset("bob/heart", tmp_path / "heart.zip", lambda *now: shown.append(now))
+    assert (tmp_path / "heart.zip").read_bytes() == b"packed" and shown == [(0, 6), (6, 6)]
     assert "Authorization" not in stub.calls[-1].headers  # it came by a redirect to another host
     line = refusal(service.download_dataset, "bob/none", tmp_path / "none.zip")
     assert line == "bob/none: the server answers 404 (Not found); check its name, and that it is yours or public"

@@ -1,12 +1,12 @@
 """What can go wrong on the way: every fault of the network and the server, by the real kaggle client."""
 
-import hashlib
 import json
 
 import pytest
 from kaggle_runs import KERNEL
 from kaggle_stub import KEY, SIGNATURE, STORAGE, Fault, refusal
 
+from heartseg.data import transfer
 from heartseg.kaggle import TransientError, transport
 from heartseg.kaggle.service import Service
 
@@ -34,19 +34,19 @@ def weights(stub):
 
 
 def test_download(service, stub, weights, tmp_path, monkeypatch):
-    monkeypatch.setattr(transport, "CHUNK", 100_000)
-    told = []
-    answer = get(service, stub, tmp_path / "new" / "model.pt", limit=len(CONTENT), progress=told.append)
-    assert answer == (len(CONTENT), hashlib.sha256(CONTENT).hexdigest())
+    monkeypatch.setattr(transfer, "CHUNK", 100_000)
+    shown = []
+    get(service, stub, tmp_path / "new" / "model.pt", limit=len(CONTENT), progress=lambda *now: shown.append(now))
     assert (tmp_path / "new" / "model.pt").read_bytes() == CONTENT
-    assert told == [100_000, 200_000, 256_000]
+    assert shown == [(done, len(CONTENT)) for done in (0, 100_000, 200_000, 256_000)]
     assert "Authorization" not in stub.calls[-1].headers
 
 
 @pytest.mark.parametrize("fault", [Fault("truncate"), Fault("drop"), Fault(status=500), Fault(status=429)])
 def test_a_download_is_tried_again(service, stub, weights, tmp_path, fault):
     stub.fail("model.pt", fault, fault)
-    assert get(service, stub, tmp_path / "model.pt")[0] == len(CONTENT)
+    get(service, stub, tmp_path / "model.pt")
+    assert (tmp_path / "model.pt").read_bytes() == CONTENT
     assert stub.asked("model.pt") == 3
 
 
@@ -58,8 +58,8 @@ def test_a_download_is_tried_again(service, stub, weights, tmp_path, fault):
         (Fault(status=503), "model.pt: the server answers 503 (Service Unavailable); run again later", 5),
         (Fault(status=403, body=b"<html>"), f"model.pt: the server answers 403 (Forbidden); {RUN_OUT}", 1),
         (Fault(status=404), f"model.pt: the server answers 404 (Not Found); {RUN_OUT}", 1),
-        (Fault(status=204), "model.pt: the server answers 204, no file", 1),
-        (Fault("endless"), "model.pt: is larger than the 256000 bytes that it may have; nothing of it was kept", 1),
+        (Fault(status=204), "model.pt: the server answers 204 without a file", 1),
+        (Fault("endless"), "model.pt: is larger than the 256000 bytes that it may have; it was not kept", 1),
         (Fault("redirect", body=b"http://example.org/x?secret=" + SIGNATURE.encode()), "example.org: is offered wi", 1),
     ],
 )
@@ -84,7 +84,7 @@ def test_only_a_service_on_this_machine_may_do_without_https(weights, stub):
 
 def test_a_server_that_never_answers(service, stub, weights, tmp_path, monkeypatch):
     monkeypatch.setattr(transport, "TIMEOUT", (5.0, 0.1))
-    monkeypatch.setattr(transport, "ATTEMPTS", 2)
+    monkeypatch.setattr(transfer, "ATTEMPTS", 2)
     stub.fail("GetKernelSessionStatus", *[Fault("hang")] * 2)
     assert refusal(service.status, KERNEL) == f"{KERNEL}: the server does not answer (waited 0.1 s); run again later"
     stub.fail("model.pt", *[Fault("hang")] * 2)
