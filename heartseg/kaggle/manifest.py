@@ -61,8 +61,8 @@ def write_manifest(folder: str | os.PathLike[str], about: Mapping[str, Any]) -> 
 
     Args:
         folder: the outputs of a run.
-        about: what else it tells of the run: bundle, commit, archive_sha256, heartseg, finished, epochs, minutes,
-            started (ISO, UTC), gpus, dice, settings.
+        about: what else it says of the run: bundle, commit, archive_sha256, heartseg, finished, epochs, minutes,
+            started (ISO, UTC), gpus, settings, metric (name of the key metric) and its value under that name.
 
     Returns:
         The manifest: ``{"files": {name: {"size", "sha256"}}, **about}``, names sorted, size in bytes.

@@ -1,4 +1,4 @@
-"""What runs on Kaggle once heartseg can be imported: find the data, train, evaluate, say what came out."""
+"""The session on Kaggle, once heartseg can be imported: find the data, train, evaluate, write the manifest."""
 
 from __future__ import annotations
 
@@ -23,30 +23,30 @@ from heartseg.config.bundles import config_files, find_bundle
 from heartseg.config.command_lines import command_line
 from heartseg.config.composition import compose, fold_settings, settings_of_run, write_config
 from heartseg.config.yaml_files import read_yaml
-from heartseg.data.download import fetch
+from heartseg.data.download import DATASETS, fetch
 from heartseg.data.files import PARTIAL
 from heartseg.errors import InputError, input_error
 from heartseg.kaggle.inputs import JUDGED, find_data, find_file, take_earlier_run
 from heartseg.kaggle.manifest import MANIFEST, write_manifest
+from heartseg.metrics.table import key_metric
 from heartseg.results.evaluation_files import RESULTS
 from heartseg.training.exact_resume import BEFORE, BEST, CHECKPOINT, PENDING
 
-PROCESSES_VARIABLE = "HEARTSEG_KAGGLE_PROCESSES"  # how many train together, whatever GPUs there are
+PROCESSES_VARIABLE = "HEARTSEG_KAGGLE_PROCESSES"  # overrides the number of processes, one for each GPU
 TOGETHER = "multi_gpu"  # the overlay for several processes
-POSE = "pose.pt"
-SPOKEN = "heartseg: "  # begins the one line that says why a program of heartseg's ended
+PREFIX = "heartseg: "  # of the one line that says why a program of heartseg's ended
 
 
 def run_session(header: Mapping[str, Any], root: Path, began: float) -> int:
-    """Do what the header of a script says; the exit status, 2 with one line where something is wrong.
+    """Run the session that the header of a script describes; return the exit status, 2 after a one-line error.
 
-    ``root/working`` then holds the run, its evaluation on the cases that were held out, and ``manifest.json``, which is
-    written last: without it nothing is complete.
+    Afterwards ``root/working`` has the run, its evaluation on the held-out cases, and ``manifest.json``, which is
+    written last: without it the session is not complete.
 
     Args:
         header: of the script, see `heartseg.kaggle.script.kernel_script`.
         root: Kaggle's folder, with ``input`` and ``working``.
-        began: when the kernel began, in seconds since the epoch.
+        began: start of the kernel, in seconds since 1970.
     """
     try:
         with tempfile.TemporaryDirectory(prefix="heartseg-") as scratch:
@@ -56,7 +56,7 @@ def run_session(header: Mapping[str, Any], root: Path, began: float) -> int:
         if found is None:
             raise
         sys.stdout.flush()
-        print(f"{SPOKEN}{found}", file=sys.stderr, flush=True)
+        print(f"{PREFIX}{found}", file=sys.stderr, flush=True)
         return 2
     return 0
 
@@ -73,16 +73,17 @@ def _session(header: Mapping[str, Any], root: Path, began: float, scratch: Path)
         overlays.append(TOGETHER)
     files = config_files(bundle, "train", overlays)
     knobs = compose(bundle, files, options["settings"])
-    settings = {**_for_the_pose(bundle, knobs, inputs), **options["settings"]}
+    declared = _read(bundle / "configs" / "metadata.json").get("kaggle", {})
+    settings = {**_attach_files(bundle, declared.get("needs", {}), knobs, inputs), **options["settings"]}
 
     if not (working / CHECKPOINT).exists() and (epochs := take_earlier_run(inputs, bundle.name, working)) is not None:
-        _say(f"goes on with an earlier output, of {epochs} epochs")
+        _say(f"resumes an earlier output, of {epochs} epochs")
     if options["resume"] and not (working / CHECKPOINT).exists():
         raise InputError(
-            f"{inputs}: holds no output of {bundle.name} to go on with (manifest.json and checkpoint.pt); "
-            "push without --resume to begin anew"
+            f"{inputs}: holds no output of {bundle.name} to resume (manifest.json and checkpoint.pt); "
+            "push without --resume to start from scratch"
         )
-    data = find_data(inputs, options["data"]) or _downloaded(knobs, header["internet"], inputs, scratch)
+    data = find_data(inputs, options["data"]) or _download(declared.get("fetch"), header["internet"], inputs, scratch)
     minutes = max(1.0, options["minutes"] - (time.time() - began) / 60)
     values = {"dataset_dir": str(data), "output_dir": str(working), "max_minutes": round(minutes, 1)}
     write_config(compose(bundle, files, settings, values).get(), working / "config.yaml")
@@ -92,25 +93,25 @@ def _session(header: Mapping[str, Any], root: Path, began: float, scratch: Path)
     if (working / BEST).is_file():
         evaluate(bundle, options["overlays"], options["settings"], data, working)
     else:
-        _say("the time was over before a validation; a session that this output is attached to goes on")
+        _say("the time ended before the first validation; a session with this output attached resumes it")
     tidy(working)
-    print(f"{SPOKEN}{write_manifest(working, about(header, settings, overlays, working, began))}", flush=True)
+    print(f"{PREFIX}{write_manifest(working, about(header, settings, overlays, working, began))}", flush=True)
 
 
 def count_processes() -> int:
-    """How many train together: one on each GPU, one on a CPU. Raises InputError for a variable that is no number."""
-    told = os.environ.get(PROCESSES_VARIABLE)
-    if not told:
+    """Return the number of training processes: one for each GPU, one on a CPU. InputError for an invalid variable."""
+    text = os.environ.get(PROCESSES_VARIABLE)
+    if not text:
         return max(1, torch.cuda.device_count())
-    if not told.isdecimal() or not int(told):
-        raise InputError(f"{PROCESSES_VARIABLE}: {told!r} is not a number of processes; give one, or unset it")
-    return int(told)
+    if not text.isdecimal() or not int(text):
+        raise InputError(f"{PROCESSES_VARIABLE}: {text!r} is not a number of processes; give one, or unset it")
+    return int(text)
 
 
 def train(bundle: Path, files: list[str], values: Mapping[str, Any], processes: int = 1) -> None:
-    """Train in processes of their own, by the words that a shell would take, with their output in this one's.
+    """Train in separate processes, with the command that a shell would take; their output is passed on.
 
-    Raises InputError where they fail, with the last line that they said for people.
+    Raises InputError with their last line for people if they fail.
     """
     line = command_line("training", files, values)
     _say(f"cd {bundle} && {line}")
@@ -118,7 +119,7 @@ def train(bundle: Path, files: list[str], values: Mapping[str, Any], processes: 
     if processes > 1:
         launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
         words = [words[0], *launcher, *words[1:]]
-    said = ""
+    fault = ""
     with subprocess.Popen(
         words,
         cwd=bundle,
@@ -129,15 +130,15 @@ def train(bundle: Path, files: list[str], values: Mapping[str, Any], processes: 
         errors="replace",
     ) as child:
         assert child.stdout is not None
-        for told in child.stdout:
-            print(told, end="", flush=True)
-            said = told.strip().removeprefix(SPOKEN) if told.startswith(SPOKEN) else said
+        for line in child.stdout:
+            print(line, end="", flush=True)
+            fault = line.strip().removeprefix(PREFIX) if line.startswith(PREFIX) else fault
     if child.returncode:
-        raise InputError(said or f"training ended with status {child.returncode}; its log says why")
+        raise InputError(fault or f"training ended with status {child.returncode}; its log says why")
 
 
 def evaluate(bundle: Path, overlays: list[str], set_: Mapping[str, Any], data: Path, working: Path) -> None:
-    """Judge the best weights of the run in ``working`` on the cases that it held out; the results go there too."""
+    """Evaluate the best weights of the run in ``working`` on its held-out cases; write the results there."""
     for left in working.iterdir():
         if f"{left.name}/".startswith(JUDGED):
             shutil.rmtree(left) if left.is_dir() else left.unlink()
@@ -145,7 +146,9 @@ def evaluate(bundle: Path, overlays: list[str], set_: Mapping[str, Any], data: P
     ids = {key for file in files for key in read_yaml(bundle / file)}
     settings = {
         **settings_of_run(working, split=True),
-        **{name: value for name, value in set_.items() if name.split("::")[0] in ids},  # others are of the training
+        **{
+            name: value for name, value in set_.items() if name.split("::")[0] in ids
+        },  # the others belong to the training
     }
     values = {"dataset_dir": str(data), "output_dir": str(working), "weights": str(working / BEST), "split": "val"}
     compose(bundle, files, settings, values)
@@ -155,7 +158,7 @@ def evaluate(bundle: Path, overlays: list[str], set_: Mapping[str, Any], data: P
 
 
 def tidy(working: Path) -> None:
-    """Remove what a run leaves behind that is of no use elsewhere."""
+    """Remove files of a run that are of no use elsewhere."""
     for pattern in (BEFORE, PENDING, PARTIAL):
         for left in working.rglob(pattern):
             left.unlink()
@@ -164,7 +167,7 @@ def tidy(working: Path) -> None:
 def about(
     header: Mapping[str, Any], settings: Mapping[str, Any], overlays: list[str], working: Path, began: float
 ) -> dict[str, Any]:
-    """What the manifest says of the session beside its files."""
+    """Return what the manifest says of the session, in addition to its files."""
     summary = _read(working / "run_summary.json")
     return {
         "bundle": header["bundle"],
@@ -176,35 +179,52 @@ def about(
         "minutes": round(summary.get("minutes", 0.0), 2),
         "started": datetime.fromtimestamp(began, UTC).isoformat(timespec="seconds"),
         "gpus": [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())],
-        "dice": _read(working / RESULTS).get("clean", {}).get("dice"),
+        **_score(summary, _read(working / RESULTS)),
         "settings": {**settings, "overlays": overlays},
     }
 
 
-def _for_the_pose(bundle: Path, knobs: ConfigParser, inputs: Path) -> dict[str, Any]:
-    """The setting that a bundle needs which recognises how a scan lies, where the network for that is not attached."""
-    weights = bundle / "models" / POSE
-    if knobs.get("anatomy") != "auto" or weights.is_file():
-        return {}
-    if attached := find_file(inputs, POSE):
-        weights.parent.mkdir(exist_ok=True)
-        shutil.copyfile(attached, weights)
-        return {}
-    _say(
-        f"anatomy=header: headers are believed, since no attached data set holds {POSE}; "
-        "attach one, or say what they mean, as in --set anatomy=ASR"
-    )
-    return {"anatomy": "header"}
+def _score(summary: Mapping[str, Any], results: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``metric``, the name of the key metric, and its value in the evaluation under that name."""
+    if not summary.get("best"):  # no validation, and so no weights to evaluate
+        return {"metric": None}
+    name = key_metric(summary["best"]["metric"]).name
+    return {"metric": name, name: results.get("clean", {}).get(name)}
 
 
-def _downloaded(knobs: ConfigParser, internet: bool, inputs: Path, scratch: Path) -> Path:
-    """The data of a bundle that can fetch them, fetched: here, since several processes would do so at once."""
-    if "download" not in knobs or not internet:
-        off = "" if "download" not in knobs else ", and the internet is off"
+def _attach_files(bundle: Path, needs: Mapping[str, Any], knobs: ConfigParser, inputs: Path) -> dict[str, Any]:
+    """Copy files that a bundle needs from the inputs; return the settings that replace those that are missing.
+
+    Args:
+        bundle: its folder.
+        needs: ``kaggle.needs`` of its metadata: for each file the knobs that need it (``if``), the settings that apply
+            where it is missing (``else``), and what that means (``note``).
+        knobs: the composed configuration.
+        inputs: folder of what is attached.
+    """
+    settings: dict[str, Any] = {}
+    for name, need in needs.items():
+        file = bundle / name
+        if file.is_file() or any(knobs.get(knob) != value for knob, value in need["if"].items()):
+            continue
+        if attached := find_file(inputs, file.name):
+            file.parent.mkdir(exist_ok=True)
+            shutil.copyfile(attached, file)
+            continue
+        settings |= need["else"]
+        words = ", ".join(f"{knob}={value}" for knob, value in need["else"].items())
+        _say(f"{words}: no attached data set has {file.name}; {need['note']}")
+    return settings
+
+
+def _download(name: str | None, internet: bool, inputs: Path, scratch: Path) -> Path:
+    """Fetch the bundle's public data set, once for all processes. InputError if it has none, or without internet."""
+    if name is None or not internet:
+        off = ", and the internet is off" if name else ""
         wanted = "imagesTr and labelsTr, or patients' folders as in ACDC"
         raise InputError(f"{inputs}: holds no data set ({wanted}){off}; attach one with --data OWNER/SLUG")
-    _say(f"{inputs}: holds no data set; Task02_Heart is downloaded")
-    return fetch("task02", scratch, progress=False)  # what the knob `download` stands for
+    _say(f"{inputs}: holds no data set; {DATASETS.get(name, name)} is downloaded")
+    return fetch(name, scratch, progress=False)
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -212,4 +232,4 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _say(text: str) -> None:
-    print(f"{SPOKEN}{text}", flush=True)
+    print(f"{PREFIX}{text}", flush=True)

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 from kaggle_runs import earlier_output
 
-from heartseg.config.bundles import config_files, find_bundle
+from heartseg.config.bundles import bundle_names, config_files, find_bundle
+from heartseg.config.composition import compose
+from heartseg.data.download import DATASETS
 from heartseg.errors import InputError
 from heartseg.kaggle import session
 from heartseg.kaggle.inputs import find_file
@@ -93,7 +95,8 @@ def sessions(tmp_path, monkeypatch, began):
 
     def train(bundle, files, values, processes=1):
         asked["train"] = (files, dict(values), processes)
-        summary = {"status": "stopped", "epochs": 7, "minutes": 1.5}
+        best = {"metric": "val_mean_dice", "value": 0.7, "epoch": 6} if "model.pt" in asked["leaves"] else None
+        summary = {"status": "stopped", "epochs": 7, "minutes": 1.5, "best": best}
         (tmp_path / "working" / "run_summary.json").write_text(json.dumps(summary))
         for name in asked.pop("leaves"):
             (tmp_path / "working" / name).write_text(name)
@@ -140,18 +143,17 @@ def test_a_session_trains_judges_and_says_what_came_out(sessions, phantoms, tmp_
     assert list(manifest["files"]) == [
         "checkpoint.pt", "config.yaml", "evaluation_results.json", "model.pt", "run_summary.json"
     ]  # fmt: skip
-    told = {
-        key: manifest[key] for key in ("bundle", "commit", "archive_sha256", "heartseg", "finished", "epochs", "dice")
-    }
-    assert told == {
+    about = {
         "bundle": "left_atrium",
         "commit": "abc",
         "archive_sha256": "0" * 64,
         "heartseg": "0.1.0",
         "finished": False,
         "epochs": 7,
+        "metric": "dice",
         "dice": 0.75,
     }
+    assert {key: manifest[key] for key in about} == about
     assert manifest["minutes"] == 1.5 and manifest["started"].endswith("+00:00")
     assert manifest["settings"] == {**given, "overlays": ["quick"]}
     assert sorted(path.name for path in working.iterdir()) == sorted([*manifest["files"], "manifest.json"])
@@ -180,7 +182,7 @@ def test_the_pose_network_is_taken_from_what_is_attached(sessions, phantoms, tmp
     bundle = Path(shutil.copytree(find_bundle("left_atrium"), tmp_path / "mine", ignore=shutil.ignore_patterns("*.pt")))
     status, asked = sessions(str(bundle))
     assert status == 0 and asked["train"][1]["anatomy"] == "header"
-    assert "heartseg: anatomy=header: headers are believed, since no attached" in capsys.readouterr().out
+    assert "heartseg: anatomy=header: no attached data set has pose.pt; headers are believed" in capsys.readouterr().out
     status, asked = sessions(str(bundle), set_=["anatomy=ASR"])
     assert asked["train"][1]["anatomy"] == "ASR" and "header" not in capsys.readouterr().out
     weights = tmp_path / "input" / "poses" / "deep" / "pose.pt"
@@ -189,6 +191,33 @@ def test_the_pose_network_is_taken_from_what_is_attached(sessions, phantoms, tmp
     assert find_file(tmp_path / "input", "pose.pt") == weights
     status, asked = sessions(str(bundle))
     assert "anatomy" not in asked["train"][1] and (bundle / "models" / "pose.pt").read_bytes() == b"pose"
+
+
+@pytest.mark.parametrize(
+    ("key", "row", "score"),
+    [
+        ("val_mean_dice", {"dice": 0.75}, {"metric": "dice", "dice": 0.75}),
+        ("val_auroc", {"auroc": 0.9, "accuracy": 0.8}, {"metric": "auroc", "auroc": 0.9}),
+        ("val_auroc", {"auroc": None}, {"metric": "auroc", "auroc": None}),
+    ],
+)
+def test_the_key_metric_is_in_the_manifest(key, row, score, tmp_path):
+    for name, content in (("run_summary", {"best": {"metric": key}}), ("evaluation_results", {"clean": row})):
+        (tmp_path / f"{name}.json").write_text(json.dumps(content))
+    header = {"bundle": "presence", "commit": None, "sha256": "", "heartseg": "0.1.0"}
+    about = session.about(header, {}, [], tmp_path, 0.0)
+    assert {name: about[name] for name in ("metric", "dice", "auroc") if name in about} == score
+
+
+@pytest.mark.parametrize("bundle", bundle_names())
+def test_what_a_bundle_declares_for_kaggle_exists(bundle):
+    folder = find_bundle(bundle)
+    declared = json.loads((folder / "configs" / "metadata.json").read_text()).get("kaggle", {})
+    assert declared.keys() <= {"fetch", "needs"} and declared.get("fetch", "task02") in DATASETS
+    for need in declared.get("needs", {}).values():
+        assert need.keys() == {"if", "else", "note"}
+        for settings in (need["if"], need["else"]):
+            compose(folder, config_files(folder, "train", []), settings)  # refuses a knob that does not exist
 
 
 def test_missing_data_are_downloaded_where_that_can_be(sessions, phantoms, tmp_path, monkeypatch, capsys):
@@ -201,7 +230,7 @@ def test_missing_data_are_downloaded_where_that_can_be(sessions, phantoms, tmp_p
     assert f"heartseg: {tmp_path / 'input'}: holds no data set; Task02_Heart is downloaded" in capsys.readouterr().out
     for bundle, said in (("left_atrium", ", and the internet is off"), ("ventricles", "")):
         capsys.readouterr()
-        internet = bundle == "ventricles"  # which has nothing to download
+        internet = bundle == "ventricles"  # which has no public data set
         status, _ = sessions(bundle, internet=internet)
         err = capsys.readouterr().err
         assert status == 2 and err.startswith(f"heartseg: {tmp_path / 'input'}: holds no data set (imagesTr and ")
@@ -227,7 +256,7 @@ def test_a_session_goes_on_with_an_attached_output(sessions, phantoms, tmp_path,
     mounted(phantoms, tmp_path)
     earlier_output(tmp_path / "input" / "notebooks" / "alice" / "heartseg-left-atrium", 20)
     assert sessions()[0] == 0
-    assert "heartseg: goes on with an earlier output, of 20 epochs" in capsys.readouterr().out
+    assert "heartseg: resumes an earlier output, of 20 epochs" in capsys.readouterr().out
     assert (tmp_path / "working" / "run.lock").read_text() == "run.lock of 20"
 
 
@@ -236,13 +265,13 @@ def test_where_it_was_to_go_on_it_never_begins_anew(sessions, phantoms, tmp_path
     earlier_output(tmp_path / "input" / "notebooks" / "alice" / "heartseg-ventricles", 20, "ventricles")
     status, asked = sessions(resume=True)
     assert status == 2 and "train" not in asked
-    assert "holds no output of left_atrium to go on with (manifest.json and checkpoint.pt); " in capsys.readouterr().err
+    assert "holds no output of left_atrium to resume (manifest.json and checkpoint.pt); " in capsys.readouterr().err
 
 
 def test_without_weights_nothing_is_judged(sessions, phantoms, tmp_path, capsys):
     mounted(phantoms, tmp_path)
     status, asked = sessions(leaves=["checkpoint.pt"])
     manifest = read_manifest(tmp_path / "working" / "manifest.json")
-    assert status == 0 and "run" not in asked and manifest["dice"] is None and manifest["finished"] is False
+    assert status == 0 and "run" not in asked and manifest["metric"] is None and manifest["finished"] is False
     assert "checkpoint.pt" in manifest["files"]
-    assert "the time was over before a validation" in capsys.readouterr().out
+    assert "the time ended before the first validation" in capsys.readouterr().out
