@@ -12,7 +12,8 @@ import time
 
 import torch
 
-from heartseg.config.bundle import compose, config_files, find_bundle
+from heartseg.config.bundles import config_files, find_bundle
+from heartseg.config.composition import compose
 from heartseg.machine import machine_line
 
 

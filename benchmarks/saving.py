@@ -9,13 +9,15 @@ import argparse
 import statistics
 import tempfile
 import time
+from contextlib import chdir
 from pathlib import Path
 
 import torch
 from ignite.engine import Engine, Events
 from monai.utils import set_determinism
 
-from heartseg.config.bundle import compose, config_files, find_bundle, inside
+from heartseg.config.bundles import config_files, find_bundle
+from heartseg.config.composition import compose
 from heartseg.machine import machine_line
 
 
@@ -29,7 +31,7 @@ def main() -> None:
     arguments = parser.parse_args()
 
     folder = find_bundle(arguments.bundle)
-    with tempfile.TemporaryDirectory() as out, inside(folder):
+    with tempfile.TemporaryDirectory() as out, chdir(folder):
         paths = {"dataset_dir": str(arguments.data.resolve()), "output_dir": out}
         config = compose(folder, config_files(folder, "train", arguments.overlay), {}, paths)
         set_determinism(config.get_parsed_content("seed"))

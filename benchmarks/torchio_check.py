@@ -12,6 +12,7 @@ on intensities brought to 0..1. A stack's slices are acquired one at a time, so 
 from __future__ import annotations
 
 import argparse
+from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,9 @@ import torchio
 from monai.data import MetaTensor
 
 from heartseg.artifacts import CLEAN, Condition
-from heartseg.config.bundle import compose, config_files, find_bundle, inside, readable
+from heartseg.config.bundles import config_files, find_bundle
+from heartseg.config.composition import compose
+from heartseg.config.config_errors import readable
 from heartseg.data.stacks import stack_axis
 
 
@@ -128,7 +131,7 @@ def main() -> None:
         conditions.append(Condition(name, "torchio", {}, strengths, Peer(kind(**strengths))))  # type: ignore[arg-type]
     config["conditions"] = conditions
     config.parse(True)
-    with inside(folder), readable():
+    with chdir(folder), readable():
         config.get_parsed_content("evaluator").run()
 
 

@@ -53,17 +53,17 @@ def command(words: Sequence[object], after: Callable[[Any, int], None] | None = 
     """``heartseg WORDS``; ``after`` is given the bundle's parser, and the process's number, when the run is over."""
 
     def run(number: int) -> None:
-        import heartseg.config.bundle
+        import heartseg.config.bundle_runs
         from heartseg.cli.app import main
 
         if after is not None:
 
-            class Told(heartseg.config.bundle.ConfigWorkflow):
+            class Told(heartseg.config.bundle_runs.ConfigWorkflow):
                 def finalize(self) -> Any:
                     after(self.parser, number)
                     return super().finalize()
 
-            heartseg.config.bundle.ConfigWorkflow = Told  # type: ignore[misc]
+            heartseg.config.bundle_runs.ConfigWorkflow = Told  # type: ignore[misc]
         sys.argv = ["heartseg", *map(str, words)]
         main()
 

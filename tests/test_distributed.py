@@ -17,8 +17,9 @@ from heartseg.training import EpochSampler
 def test_alone_nothing_is_shared(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("LOCAL_RANK", raising=False)
     network = torch.nn.Linear(1, 1)
-    assert distributed.join().type == ("cuda" if torch.cuda.is_available() else "cpu")
-    assert (distributed.size(), distributed.rank(), distributed.first()) == (1, 0, True)
+    distributed.join()
+    assert distributed.device().type == ("cuda" if torch.cuda.is_available() else "cpu")
+    assert (distributed.size(), distributed.rank(), distributed.is_first()) == (1, 0, True)
     assert distributed.share(range(3)) == [0, 1, 2] == distributed.gather([0, 1, 2])
     assert distributed.share([]) == []
     assert distributed.highest(1, 2.5) == (1, 2.5)
@@ -30,7 +31,7 @@ def test_alone_nothing_is_shared(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_two_share_gather_and_agree(tmp_path: Path) -> None:
     def work(number: int) -> None:
         distributed.join()
-        assert (distributed.size(), distributed.rank(), distributed.first()) == (PAIR, number, number == 0)
+        assert (distributed.size(), distributed.rank(), distributed.is_first()) == (PAIR, number, number == 0)
         mine = distributed.share("abcde" if number == 0 else "other")  # the first one's counts
         assert mine == [["a", "c", "e"], ["b", "d"]][number]
         assert distributed.gather([letter.upper() for letter in mine]) == list("ABCDE")
@@ -96,4 +97,4 @@ def test_more_processes_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     monkeypatch.setenv("LOCAL_RANK", "1")
     with pytest.raises(InputError, match=r"there are 1 GPUs for process 2; start one process for each$"):
-        distributed.join()
+        distributed.device()

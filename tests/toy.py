@@ -175,9 +175,16 @@ class Toy:
                 "summary": self.history,
             },
             sampler=self.sampler,
-            fixed={"classes": {"left_atrium": 1}} if fixed is None else fixed,
-            schedule={"epochs": epochs, "learning_rate": rate, "batch_size": batch},
-            free={"num_workers": workers, "val_interval": interval, "patience": patience, "weight_decay": decay},
+            knobs={
+                "_weights_": {"classes": {"left_atrium": 1}} if fixed is None else fixed,
+                "_schedule_": {"epochs": epochs, "learning_rate": rate, "batch_size": batch},
+                "_free_": {
+                    "num_workers": workers,
+                    "val_interval": interval,
+                    "patience": patience,
+                    "weight_decay": decay,
+                },
+            },
             by_epoch=kind == "by epoch",
             max_minutes=minutes,
         )

@@ -136,7 +136,7 @@ def check(
     err = Console(stderr=True)
     report = check_dataset(data, values, lambda cases: track(cases, "checking", console=err, transient=True))
     if bundle is not None:
-        from heartseg.config.bundle import find_bundle
+        from heartseg.config.bundles import find_bundle
         from heartseg.data.anatomy import check_poses
 
         sound = [case for case in report.cases if not case.errors]

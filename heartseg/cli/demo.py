@@ -8,7 +8,9 @@ import time
 from pathlib import Path
 
 from heartseg.cli.segmentation import segment_scans
-from heartseg.config.bundle import config_files, find_bundle, run, say_command
+from heartseg.config.bundle_runs import run
+from heartseg.config.bundles import config_files, find_bundle
+from heartseg.config.command_lines import say_command
 from heartseg.data.cases import select_cases
 from heartseg.data.files import write_json
 from heartseg.errors import InputError

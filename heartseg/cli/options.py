@@ -44,7 +44,10 @@ def run_bundle(
 
     Raises InputError for whatever is wrong with any of it, if possible before anything runs.
     """
-    from heartseg.config.bundle import compose, config_files, find_bundle, fold_settings, run, say_command
+    from heartseg.config.bundle_runs import run
+    from heartseg.config.bundles import config_files, find_bundle
+    from heartseg.config.command_lines import say_command
+    from heartseg.config.composition import compose, fold_settings
 
     settings = read_settings(set_, weights_of, values.get("split") in ("train", "val"))
     folder = find_bundle(bundle)
@@ -63,7 +66,8 @@ def read_settings(set_: list[str] | None, run: Path | None = None, split: bool =
 
     Paths mean what they mean in the shell.
     """
-    from heartseg.config.bundle import PATHS, parse_settings, settings_of_run
+    from heartseg.config.composition import parse_settings, settings_of_run
+    from heartseg.config.values import PATHS
 
     settings = parse_settings(set_ or [])
     for name in PATHS:

@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from heartseg.config.bundle import say, say_command
+from heartseg.config.command_lines import say, say_command
 from heartseg.data.acdc import PHASES, phase_of
 from heartseg.data.files import provenance, write_json
 from heartseg.data.scans import list_scans, mask_path, mask_target
@@ -94,11 +94,11 @@ def segment_scans(
             progress.advance(task)
     if segmenter.ventricles:
         from heartseg.results.patient_tables import (
-            tell_patients,  # with its room come all that draws: not for every bundle
+            summarise_patients,  # with its room come all that draws: not for every bundle
         )
 
         there = {name: record for name, record in records.items() if (out / name).is_file()}
-        for line in tell_patients(there, segmenter.ventricles, [mask_path(scan, out).name for scan in scans], out):
+        for line in summarise_patients(there, segmenter.ventricles, [mask_path(scan, out).name for scan in scans], out):
             console.print(line)
         for scan in scans:
             if (name := mask_path(scan, out).name) not in records and (out / name).is_file():

@@ -1,5 +1,5 @@
 """Configurations: bundles found, composed from YAML and run, and what is wrong with them."""
 
-from heartseg.config.values import check_values
+from heartseg.config.knobs import check_knobs, knobs, settings
 
-__all__ = ["check_values"]
+__all__ = ["check_knobs", "knobs", "settings"]

@@ -1,210 +1,170 @@
-"""Where in a bundle's YAML an error of MONAI's lies: one line for people, with the file and its line."""
+"""Errors that a bundle's YAML causes: one line for people, with file and line, instead of MONAI's traceback."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from difflib import get_close_matches
+import ast
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any
 
 import yaml
+from monai.bundle import ConfigParser, ReferenceResolver
 
-from heartseg.config.values import check_kind
-from heartseg.errors import InputError, causes, flat
+from heartseg.config.yaml_files import Entry, entries, yaml_fault
+from heartseg.errors import InputError, causes, flat, input_error
 
-MACRO = re.compile(r"%([^\s:\"']+\.(?:yaml|yml)):")  # a file that another one takes ids from
-CLASS = re.compile(r"Cannot locate class or function path: '(.+?)'")
-COMPONENT = re.compile(r"Failed to instantiate component '(.+?)' with keywords: (\S*)")
-EXPRESSION = re.compile(r"Failed to evaluate ConfigExpression: \s*\"(.+)\"", re.DOTALL)
-MISSING = re.compile(
-    r"referring item `@(.+?)` is not|expected ID '(.+?)' in|query key: (.+?)'?$|circular references '(.+?)' for"
-)
-RESOLVED = re.compile(r"__local_refs\['(.+?)'\]")  # how MONAI rewrites @id in an expression
-OF_THE_YAML = (TypeError, ValueError, AttributeError, LookupError, AssertionError)  # what wrong arguments raise
+WRONG_ARGUMENTS = (TypeError, ValueError, AttributeError, LookupError, AssertionError)
+FAILED = "_heartseg_failed"  # attribute of an error: the resolver that raised it, and the id it was resolving
 
 
-class Entry(NamedTuple):
-    """A key or value of a YAML file: its id, its file and line, and the keys of the mapping that it stands in."""
-
-    id: str
-    place: str
-    text: str
-    keys: frozenset[str]
-
-
-def yaml_fault(error: yaml.YAMLError, file: str | Path) -> InputError:
-    """What keeps a YAML file from being read, with its line where the parser tells."""
-    mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None) or "cannot be read"
-    line = f":{mark.line + 1}" if mark else ""
-    return InputError(f"{file}{line}: broken YAML: {problem}; mend this line")
-
-
-def fault_of(error: BaseException, bundle: Path, files: Sequence[str]) -> InputError | None:
-    """What the configurations of a bundle are to blame for in an error of MONAI's; None for any other error.
+class TracingResolver(ReferenceResolver):
+    """MONAI's resolver, which notes in every error the id that it was resolving.
 
     Args:
-        error: what was raised; the errors that led to it are looked at too.
+        parser: the parser whose resolver it becomes.
         bundle, files: the bundle's folder and its configurations relative to it, the base first.
     """
-    for found in causes(error):
-        if isinstance(found, yaml.YAMLError):  # of a file that a macro names: the mark knows it, if from the bundle
+
+    def __init__(self, parser: ConfigParser, bundle: Path, files: Sequence[str]) -> None:
+        super().__init__()
+        self.parser, self.bundle, self.files = parser, bundle, list(files)
+
+    def _resolve_one_item(self, id: str, waiting_list: set[str] | None = None, **kwargs: Any) -> Any:
+        try:
+            return super()._resolve_one_item(id, waiting_list, **kwargs)
+        except Exception as error:
+            if not hasattr(error, FAILED):  # the innermost id is the first to see the error
+                setattr(error, FAILED, (self, self.normalize_id(id)))
+            raise
+
+    def fault(self, error: BaseException, identity: str) -> str | None:
+        """Return what is wrong at an id whose resolution failed; None if the YAML is not to blame."""
+        if isinstance(error, SyntaxError):  # MONAI parses all expressions, whichever one it was asked for
+            identity = next((name for name in self.items if _is_broken(self.parser.get(name))), identity)
+        config, cause = self.parser.get(identity), error.__cause__
+        if isinstance(error, ValueError | KeyError):
+            for leaf, ref in self._refs(identity, config):
+                if ref not in self.parser:
+                    return f"{self.place(leaf)}: the id {ref} is not defined; fix its name, or define it"
+                if self._leads_to(ref, identity, set()):
+                    return f"{self.place(leaf)}: the id {identity} refers to itself; give it a value"
+        if isinstance(config, dict) and "_target_" in config:
+            where = self.place(f"{identity}::_target_")
+            name = config["_target_"]
+            if isinstance(error, ModuleNotFoundError):
+                return f"{where}: there is no class or function {name}; fix its name"
+            if isinstance(cause, WRONG_ARGUMENTS):
+                return f"{where}: {name} does not take these arguments ({flat(cause)}); fix them"
+        if isinstance(config, str):
+            broken = error if isinstance(error, SyntaxError) else cause
+            if broken is not None and _in_the_text(broken):
+                reason = broken.msg if isinstance(broken, SyntaxError) else flat(broken)
+                return f"{self.place(identity)}: {' '.join(config.split())} cannot be evaluated ({reason}); fix it"
+        return None
+
+    def place(self, identity: str) -> str:
+        """Return ``file:line`` of an id; ``--set ID`` if its value is not the one in the files."""
+        where = _find(self.bundle, list(reversed(self.files)), identity)
+        if where is None:
+            return str(self.bundle / "configs")
+        value = self.parser.get(identity)
+        same = not isinstance(value, str) or not where.text or where.text.replace("#", "::") == value.replace("#", "::")
+        return where.place if same else f"--set {identity}"
+
+    def _refs(self, identity: str, config: Any) -> Iterator[tuple[str, str]]:
+        """Yield each reference in a configuration, with the id of the value that holds it."""
+        if isinstance(config, dict | list):
+            for _, inner, value in self.iter_subconfigs(identity, config):
+                yield from self._refs(inner, value)
+        elif isinstance(config, str):
+            yield from ((identity, ref) for ref in self.match_refs_pattern(config))
+
+    def _leads_to(self, start: str, target: str, seen: set[str]) -> bool:
+        if start == target or target.startswith(f"{start}::"):
+            return True
+        if start in seen:
+            return False
+        seen.add(start)
+        refs = (ref for _, ref in self._refs(start, self.parser.get(start)))
+        return any(self._leads_to(ref, target, seen) for ref in refs)
+
+
+@contextmanager
+def readable(bundle: Path | None = None, files: Sequence[str] = ()) -> Iterator[None]:
+    """Raise the InputError behind an error of MONAI, or what the YAML did wrong, instead of the error."""
+    try:
+        yield
+    except Exception as error:
+        found = input_error(error) or fault_of(error, bundle, files)
+        if found is None or found is error:
+            raise
+        raise found from error
+
+
+def fault_of(error: BaseException, bundle: Path | None = None, files: Sequence[str] = ()) -> InputError | None:
+    """Return what a bundle's YAML did wrong, given the error that MONAI raised; None for any other error.
+
+    Args:
+        error: what was raised. If a `TracingResolver` was at work, it knows the rest.
+        bundle, files: the bundle's folder and its configurations, for errors while files are read and macros resolved.
+    """
+    for found in reversed(list(causes(error))):
+        if hasattr(found, FAILED):
+            resolver, identity = getattr(found, FAILED)
+            if fault := resolver.fault(found, identity):
+                return InputError(fault)
+        if isinstance(found, yaml.YAMLError) and bundle is not None:
             mark = getattr(found, "problem_mark", None)
             return yaml_fault(found, bundle / mark.name if mark else bundle / files[0])
-        if fault := _fault(found, bundle, files):
-            return InputError(fault)
+    if bundle is not None and isinstance(error, OSError | ValueError | KeyError):
+        return _broken_macro(bundle, files)
     return None
 
 
-def read_yaml(path: Path) -> dict[Any, Any]:
-    """The ids and values of a YAML file. Raises InputError, with the line if it can, where it holds anything else."""
+def _broken_macro(bundle: Path, files: Sequence[str]) -> InputError | None:
+    for entry in (entry for file in reversed(files) for entry in entries(bundle / file) if entry.text.startswith("%")):
+        path, identity = ConfigParser.split_path_id(entry.text[1:])
+        if path and not (bundle / path).is_file():
+            return InputError(f"{entry.place}: does not resolve: there is no file {path}; fix its name")
+        if _find(bundle, [path] if path else list(reversed(files)), identity) is None:
+            return InputError(f"{entry.place}: the id {identity} is not defined; fix its name, or define it")
+    return None
+
+
+def _find(bundle: Path, files: Sequence[str], identity: str) -> Entry | None:
+    """Return where an id is defined: in the first file that has it, or where a macro of an id above it leads."""
+    for file in files:
+        known = {entry.id: entry for entry in entries(bundle / file)}
+        if identity in known:
+            return known[identity]
+        above = identity
+        while "::" in above:
+            above = above.rpartition("::")[0]
+            if above in known:
+                text = known[above].text
+                if text.startswith("%"):
+                    path, source = ConfigParser.split_path_id(text[1:])
+                    return _find(bundle, [path or file], source + identity.removeprefix(above)) or known[above]
+                break
+    return None
+
+
+def _is_broken(expression: Any) -> bool:
+    if not isinstance(expression, str) or not expression.startswith("$"):
+        return False
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise yaml_fault(error, path) from None
-    except (OSError, ValueError, RecursionError) as error:
-        reason = getattr(error, "strerror", None) or flat(error)
-        raise InputError(f"{path}: cannot be read ({reason}); mend it") from None
-    if not isinstance(content, dict):
-        kind = "nothing" if content is None else f"a {type(content).__name__}"
-        raise InputError(f"{path}:1: holds {kind}, not ids and values; write ID: VALUE")
-    if odd := [key for key in content if not isinstance(key, str)]:
-        places = (entry.place for entry in _entries(path) if entry.text.lower() == str(odd[0]).lower())
-        where = next(places, f"{path}:1")
-        raise InputError(f"{where}: {odd[0]!r} is no id; write a name before the colon")
-    return content
+        ast.parse(expression[1:].replace("@", "").replace("::", "_"))
+    except SyntaxError:
+        return True
+    return False
 
 
-def check_files(bundle: Path, files: Sequence[str]) -> None:
-    """Refuse a configuration that is broken, or that does to an id of those before it what nobody means.
-
-    That is: a value of another kind; a part that takes the place of all the parts there are; and an id that nothing
-    asks for but that is nearly one of theirs.
-
-    Raises InputError that names file and line.
-    """
-    base: dict[Any, Any] = {}
-    for path in (bundle / file for file in files):
-        content = read_yaml(path)
-        for name, value in content.items():
-            fault = _part_for_all(name, base.get(name), value) or (base and _misspelt(name, base, bundle, files))
-            try:
-                check_kind(name, base.get(name), value)
-            except InputError as error:
-                fault = f"{str(error).removeprefix('--set ')}; mend this line"
-            if fault:
-                place = next(entry.place for entry in _entries(path) if entry.text == name)
-                raise InputError(f"{place}: {fault}")
-        base |= content
-
-
-def _part_for_all(name: str, old: Any, value: Any) -> str | None:
-    """What is wrong with a mapping that was meant to change one part of a section, and replaces the section."""
-    if not isinstance(old, dict) or not isinstance(value, dict) or "_target_" in value:
-        return None
-    lost = [key for key in old if key not in value]
-    if not lost or not any(isinstance(part, dict) for part in old.values()):
-        return None
-    identity, inner = name, value
-    while isinstance(inner, dict) and len(inner) == 1 and "_target_" not in inner:
-        [(key, inner)] = inner.items()
-        identity += f"::{key}"
-    return (
-        f"{name} would lose {', '.join(map(str, lost))}; to change one part write its whole id, as in {identity}: ..."
-    )
-
-
-def _misspelt(name: str, base: Mapping[str, Any], bundle: Path, files: Sequence[str]) -> str | None:
-    """What is wrong with an id that no file asks for and that is nearly one of the base's."""
-    top = name.replace("#", "::").lstrip("+").split("::")[0]
-    near = get_close_matches(top, list(base), n=1, cutoff=0.8)
-    if top in base or not near:
-        return None
-    asked = re.compile(rf"[@%:]{re.escape(top)}\b")
-    asks = any(asked.search(entry.text) for file in _all_files(bundle, files) for entry in _entries(file))
-    return None if asks else f"{name} is no id of the configuration; did you mean {near[0]}?"
-
-
-def _fault(error: BaseException, bundle: Path, files: Sequence[str]) -> str | None:
-    text, cause, folder = str(error), error.__cause__, str(bundle / "configs")
-
-    def place(fits: Callable[[Entry], Any]) -> str:
-        entries = (entry for file in _all_files(bundle, files) for entry in _entries(file))
-        return next((entry.place for entry in entries if fits(entry)), folder)
-
-    if match := CLASS.search(text):
-        name = match[1]
-        return f"{place(lambda entry: entry.text == name)}: there is no class or function {name}; mend its name"
-    if (match := COMPONENT.search(text)) and isinstance(cause, OF_THE_YAML):
-        name, keys = match[1], {key for key in match[2].split(",") if key}
-        where = place(lambda entry: entry.text == name and keys <= entry.keys)
-        return f"{where}: {name} does not take these arguments ({flat(cause)}); mend them"
-    if (match := EXPRESSION.search(text)) and cause is not None and _of_the_text(cause):
-        expression, reason = RESOLVED.sub(r"@\1", match[1]), flat(cause)
-        where = place(lambda entry: _plain(entry.text) == _plain(expression))
-        return f"{where}: {' '.join(expression.split())} cannot be evaluated ({reason}); mend it"
-    if isinstance(error, SyntaxError) and error.text:  # MONAI reads an expression's ids before it evaluates it
-        line = RESOLVED.sub(r"@\1", error.text.strip())
-        where = place(lambda entry: line in _plain(entry.text))
-        return f"{where}: {line} cannot be evaluated ({error.msg}); mend it"
-    if isinstance(error, FileNotFoundError) and error.filename:
-        where = place(lambda entry: f"%{error.filename}:" in entry.text)
-        missing = f"{where}: does not resolve: there is no file {error.filename}; mend its name"
-        return missing if where != folder else None
-    if isinstance(error, ValueError | KeyError) and (match := MISSING.search(text)):
-        return _missing(next(filter(None, match.groups())), bool(match[4]), place)
-    return None
-
-
-def _missing(name: str, circular: bool, place: Callable[[Callable[[Entry], Any]], str]) -> str:
-    named = re.compile(rf"{'@' if circular else '(@|::)'}{re.escape(name)}(?!\w)")
-    if circular:
-        where = place(lambda entry: f"{entry.id}::".startswith(f"{name}::") and named.search(_plain(entry.text)))
-        return f"{where}: the id {name} refers to itself; give it a value"
-    where = place(lambda entry: named.search(_plain(entry.text)))
-    return f"{where}: the id {name} is nowhere defined; mend its name, or define it"
-
-
-def _of_the_text(error: BaseException) -> bool:
-    """Whether an expression itself is wrong, and not something deep in what it calls."""
+def _in_the_text(error: BaseException) -> bool:
+    """Return whether an expression itself is wrong, and not something deep in what it calls."""
     trace: TracebackType | None = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
     inner = trace.tb_frame.f_code.co_filename if trace else ""
     return isinstance(error, SyntaxError) or inner == "<string>"
-
-
-def _plain(text: str) -> str:
-    return text.strip().replace("#", "::")
-
-
-def _all_files(bundle: Path, files: Sequence[str]) -> list[Path]:
-    """The configurations, the last overlay first since it counts most, then those that macros name."""
-    found = [bundle / file for file in reversed(files)]
-    for path in found:
-        if path.is_file():
-            named = [bundle / name for name in MACRO.findall(path.read_text(encoding="utf-8", errors="replace"))]
-            found += [other for other in dict.fromkeys(named) if other not in found]
-    return found
-
-
-def _entries(path: Path) -> Iterator[Entry]:
-    """Every key and value of a YAML file in its order; none where it cannot be read."""
-    try:
-        root = yaml.compose(path.read_text(encoding="utf-8"), yaml.SafeLoader)
-    except (OSError, ValueError, RecursionError, yaml.YAMLError):
-        return
-    pending: list[tuple[str, yaml.Node, frozenset[str]]] = [("", root, frozenset())] if root else []
-    while pending:
-        identity, node, keys = pending.pop()
-        above = f"{identity}::" if identity else ""
-        if isinstance(node, yaml.MappingNode):
-            own = frozenset(key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode))
-            for key, value in reversed(node.value):
-                pending += [(f"{above}{key.value}", child, own) for child in (value, key)]
-        elif isinstance(node, yaml.SequenceNode):
-            items = list(enumerate(node.value))
-            pending += [(f"{above}{index}", child, keys) for index, child in reversed(items)]
-        else:
-            yield Entry(identity, f"{path}:{node.start_mark.line + 1}", str(node.value), keys)

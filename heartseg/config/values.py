@@ -1,97 +1,106 @@
-"""What a person may set: a value of the kind that it replaces, and one that can be."""
+"""What a knob may be set to: a value of the same kind as its default, within its limit."""
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import torch
 
-from heartseg.errors import InputError
+from heartseg.errors import InputError, first_line
+from heartseg.numbers import is_number
 
-POSITIVE = {
-    *("epochs", "batch_size", "accumulation", "patches_per_case", "slices_per_frame", "learning_rate", "clipping"),
-    *("cycles", "val_interval", "patience", "prefetch", "batch_windows", "batch_slices", "validation_share"),
-}
-SHARES = {"label_smoothing", "foreground_share", "validation_share", "averaged_share", "cache_rate", "overlap"}
-EXPRESSION = "$@%"  # so begins what MONAI evaluates; it is not judged
-TEXTS_SHOWN = {"device": "cpu"}
-LIMIT = "max_minutes"
-PROBABILITY = "_probability"  # how the names of probabilities end
-TEXTS = {"dataset_dir", "output_dir", "split_file", "weights", "initial_weights", "device"}  # paths and the like
-NULLABLE = {"nominal_spacing", "surroundings", "spike_threshold"}  # beside ids that are null in the YAML
+# These names mean the same in every bundle.
+PATHS = ("dataset_dir", "output_dir", "split_file", "weights", "initial_weights")
+MINUTES = "max_minutes"
+PROBABILITY = "_probability"  # names that end so hold one
+EXPRESSION = "$@%"  # what MONAI evaluates begins so, and is not checked
 
 
-def check_kind(name: str, old: Any, value: Any) -> None:
-    """Refuse a value of another kind than the one it replaces; expressions are not judged.
+class Limit(NamedTuple):
+    """What a knob's comment declares: ``[> 0]``, ``[0, 1]`` (both included), ``[null]`` (may be null), or several."""
 
-    Raises InputError, a line that names the id and shows a value that would do.
+    positive: bool = False
+    share: bool = False
+    null: bool = False
+
+    @classmethod
+    def parse(cls, text: str, where: str) -> Limit:
+        """Return the limit of a comment's text between brackets. Raises InputError where it is none of these."""
+        words = {"> 0": "positive", "0, 1": "share", "null": "null"}
+        parts = [part.strip() for part in text.split(" or ")]
+        if unknown := [part for part in parts if part not in words]:
+            known = ", ".join(f"[{word}]" for word in words)
+            raise InputError(f"{where}: [{unknown[0]}] is not a limit; write {known}")
+        return cls(**{words[part]: True for part in parts})
+
+
+Limits = Mapping[str, Limit]
+
+
+def check_kind(name: str, old: Any, value: Any, limits: Limits) -> None:
+    """Refuse a value of another kind than the one it replaces; expressions are not checked.
+
+    Raises InputError, one line that names the knob and shows a value that is accepted.
     """
-    if isinstance(value, str) and value[:1] in EXPRESSION:
+    if _is_expression(value):
         return
-    if name in TEXTS and not isinstance(value, str) and (value is not None or old is not None):
-        raise InputError(f"--set {name}: {value!r} is not text, as in {name}={TEXTS_SHOWN.get(name, 'some/path')}")
-    if name == LIMIT and value is not None and (not _is_number(value) or value <= 0 or not math.isfinite(value)):
+    if name in (*PATHS, "device") and not isinstance(value, str) and (value is not None or old is not None):
+        example = "cpu" if name == "device" else "some/path"
+        raise InputError(f"--set {name}: {value!r} is not text, as in {name}={example}")
+    if name == MINUTES and value is not None and (not is_number(value) or value <= 0 or not math.isfinite(value)):
         raise InputError(f"--set {name}: {value!r} is not a number of minutes, as in {name}=30")
-    if old is None or (isinstance(old, str) and old[:1] in EXPRESSION):
+    if old is None or _is_expression(old):
         return
-    number = _is_number(old)
-    numbers = isinstance(old, list) and bool(old) and all(map(_is_number, old))
-    whole = numbers and all(isinstance(item, int) for item in old)
-    wanted = None
-    if value is None:
-        wanted = "a value" if (number or numbers) and name not in NULLABLE else None
-    elif isinstance(old, bool):
-        wanted = None if isinstance(value, bool) else "true or false"
-    elif number and not _is_number(value):
-        wanted = "a number"
-    elif isinstance(old, int) and not isinstance(value, int):
-        wanted = "a whole number"
-    elif number:
-        wanted = _possible(name, value)
-    elif numbers:
-        fits = isinstance(value, list) and len(value) == len(old)
-        fits = fits and all(_is_number(item) and 0 < item < math.inf for item in value)
-        fits = fits and not (whole and any(item != int(item) for item in value))
-        wanted = None if fits else f"a list of {len(old)} positive {'whole ' if whole else ''}numbers"
-    if wanted:
-        raise InputError(f"--set {name}: {value!r} is not {wanted}, as in {name}={old}")
+    if fault := _fault(name, old, value, limits):
+        raise InputError(f"--set {name}: {value!r} is not {fault}, as in {name}={old}")
 
 
-def check_values(**values: Any) -> None:
-    """Refuse values that no run can have; for ``initialize``, before anything is built.
-
-    Args:
-        values: by their ids. A ``device`` must be there and ready; of the others numbers are judged, by
-            `POSITIVE` and `SHARES`.
-
-    Raises InputError, a line that names the id.
-    """
-    for name, value in values.items():
-        if name == "device":
-            _check_device(value)
-        elif isinstance(value, int | float) and (wanted := _possible(name, value)):
-            raise InputError(f"{name}: {value!r} is not {wanted}; give one")
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _possible(name: str, value: float) -> str | None:
-    """What a number of this name has to be; None where it is."""
+def check_number(name: str, value: Any, limits: Limits) -> str | None:
+    """Return what a number of this name has to be; None if it is, and for anything that is not a number."""
+    if not is_number(value):
+        return None
+    limit = limits.get(name, Limit())
     if not math.isfinite(value):
         return "a finite number"
-    if value < 0 or (value == 0 and name in POSITIVE):
+    if value < 0 or (value == 0 and limit.positive):
         return "a positive number"
-    if value > 1 and (name in SHARES or name.endswith(PROBABILITY)):
+    if value > 1 and (limit.share or name.endswith(PROBABILITY)):
         return "a share from 0 to 1"
     return None
 
 
-def _check_device(device: Any) -> None:
+def check_device(device: Any) -> None:
+    """Raise InputError for a device that torch does not know, or that is not there."""
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, TypeError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
-        raise InputError(f"device: {device} cannot be used here ({reason}); give cpu, or leave it out") from error
+        reason = first_line(error).rstrip(".")
+        raise InputError(f"device: {device} cannot be used here ({reason}); use cpu, or leave it out") from error
+
+
+def _fault(name: str, old: Any, value: Any, limits: Limits) -> str | None:
+    numbers = isinstance(old, list) and bool(old) and all(map(is_number, old))
+    if value is None:
+        required = (is_number(old) or numbers) and not limits.get(name, Limit()).null
+        return "a value" if required else None
+    if isinstance(old, bool):
+        return None if isinstance(value, bool) else "true or false"
+    if is_number(old):
+        if not is_number(value):
+            return "a number"
+        if isinstance(old, int) and not isinstance(value, int):
+            return "a whole number"
+        return check_number(name, value, limits)
+    if not numbers:
+        return None
+    whole = all(isinstance(item, int) for item in old)
+    fits = isinstance(value, list) and len(value) == len(old)
+    fits = fits and all(is_number(item) and 0 < item < math.inf for item in value)
+    fits = fits and not (whole and any(item != int(item) for item in value))
+    return None if fits else f"a list of {len(old)} positive {'whole ' if whole else ''}numbers"
+
+
+def _is_expression(value: Any) -> bool:
+    return isinstance(value, str) and value[:1] in tuple(EXPRESSION)

@@ -1,4 +1,4 @@
-"""What an engine does at an event, beyond MONAI's own handlers."""
+"""Event handlers for ignite engines, beyond MONAI's own."""
 
 from heartseg.handlers.case_pictures import CasePictures
 from heartseg.handlers.clinical_report import ClinicalReport

@@ -1,4 +1,4 @@
-"""Pictures of an evaluation's cases."""
+"""Handler that draws the cases of an evaluation."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ from heartseg.metrics.case_metrics import case_metrics
 from heartseg.report.figures import save
 from heartseg.report.stack_figure import draw_case
 
-NAMES = {"truth": "label", "mask": "pred"}
+KEYS = {"truth": "label", "mask": "pred"}  # keys of the output by the name of the mask
 
 
 class CasePictures:
     """Draw the first cases of an evaluation, ``output_dir/<id>.png``: image, truth and mask.
 
-    They are drawn in three planes, or slice by slice where the scan is a stack of thick slices. The scan is read
-    again from its file, so the picture shows its own grid, turned as its anatomy lies. They appear when the evaluation
-    is complete: one that fails leaves no picture that no result goes with.
+    Three planes are shown, or slices if the scan is a stack of thick slices. The scan is read from its file again, so
+    that the picture shows its own grid, in anatomical orientation. The pictures are written when the evaluation is
+    complete, so that a failed one leaves no pictures without results.
 
     Args:
-        output_dir: where the pictures go.
-        cases: how many to draw.
-        classes: name and label value of each foreground class, for the legend and for the Dice of each in the
-            title. None gives neither.
-        slices: of a stack, how many to show.
+        output_dir: folder for the pictures.
+        cases: number of cases to draw.
+        classes: name and label value of each foreground class, for the legend and for the Dice in the title; None
+            leaves both out.
+        slices: number of slices to show of a stack.
 
-    Raises InputError where no slice would be shown.
+    Raises InputError for fewer than one slice.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class CasePictures:
         self.classes = classes
         self.slices = slices
         self.drawn = 0
-        self._folder: TemporaryDirectory[str] | None = None  # gone with what holds it, however the evaluation ends
+        self._folder: TemporaryDirectory[str] | None = None  # deleted with the handler, however the evaluation ends
 
     def attach(self, engine: Engine) -> None:
         """Register with an evaluator whose output carries ``image``, ``pred``, ``label`` and ``id``."""
@@ -76,7 +76,7 @@ class CasePictures:
             scan, voxels = read_nifti(str(meta["filename_or_obj"]))
             affine = anatomical_affine(np.asarray(scan.affine), meta)
             spacing = nib.affines.voxel_sizes(affine)
-            masks = {name: item[key][0].numpy(force=True).round() for name, key in NAMES.items()}
+            masks = {name: item[key][0].numpy(force=True).round() for name, key in KEYS.items()}
             figure = draw_case(
                 voxels,
                 masks,
@@ -86,7 +86,7 @@ class CasePictures:
                 classes=self.classes,
                 slices=self.slices,
             )
-            assert self._folder is not None  # an engine starts before it iterates
+            assert self._folder is not None  # set at the start of the run
             save(figure, Path(self._folder.name) / f"{entry['id']}.png")
 
     def _publish(self, engine: Engine) -> None:
@@ -99,7 +99,7 @@ class CasePictures:
         self._folder = None
 
     def _dice(self, masks: Mapping[str, np.ndarray], spacing: Sequence[float]) -> list[str]:
-        """A line with the Dice of each class, where classes are known."""
+        """Return a line with the Dice of each class, if the classes are known."""
         if not self.classes:
             return []
         rows = case_metrics(masks["mask"], masks["truth"], spacing, self.classes)["classes"]

@@ -1,4 +1,4 @@
-"""What the masks of an evaluation are worth in the clinic: volumes, ejection fractions and mass of each patient."""
+"""Handler for the clinical numbers of an evaluation: volumes, ejection fractions and mass of each patient."""
 
 from __future__ import annotations
 
@@ -21,34 +21,35 @@ from heartseg.metrics.patients import MEASURES, PARTS, Frame, agreement, check_v
 from heartseg.report.bland_altman import draw_bland_altman
 from heartseg.report.figures import save
 from heartseg.results.evaluation_files import RESULTS
-from heartseg.results.patient_tables import CLINICAL, name_of, rounded, unit_of, write_patients
-from heartseg.results.tables import cases_in_words
+from heartseg.results.patient_tables import CLINICAL, measure_title, measure_unit, rounded, write_patients
+from heartseg.results.tables import cases_in_words, number
 
-SIDES = {"pred": "pred_ml", "truth": "truth_ml"}  # of a column's name, and of a class's volume in an evaluation
-SUFFIXES = (*SIDES, "error")
+SIDES = {"pred": "pred_ml", "truth": "truth_ml"}  # suffix of a column: key of a class's volume in an evaluation
 ABOUT = ("patient", "group", "frames", "seen", "nominal", "phases_by")
+ENDS = [f"{end}_{side}" for end in ("ed", "es") for side in SIDES]
+COLUMNS = [*ABOUT, *ENDS, *(f"{measure}_{suffix}" for measure in MEASURES for suffix in (*SIDES, "error"))]
 
 
 class ClinicalReport:
     """Write ``clinical.csv``, ``clinical.json`` and ``bland_altman.png`` of an evaluation's patients.
 
-    A row for each patient: what `heartseg.metrics.patients.patient_rows` gives, from the masks (``_pred``), from
-    the truths (``_truth``), and the difference (``_error``). Which frames are end-diastole and end-systole the
-    loader's ``phase`` says; else the left ventricle's volume, that of the masks for the masks, as one would have
-    it without truths. The JSON file also holds how well the two agree (`heartseg.metrics.patients.agreement`) over
-    ``unseen`` patients and over ``all``; ``averaged_over`` says which of these is drawn and printed: the unseen
-    where there are any.
+    Each patient has a row with the values of `heartseg.metrics.patients.patient_rows` from the masks (``_pred``) and
+    from the truths (``_truth``), and their difference (``_error``). End-diastole and end-systole are given by the
+    loader's ``phase``, or else by the left ventricle's volume, for the masks by that of the masks, as in use without
+    truths. The JSON file also holds the agreement of the two (`heartseg.metrics.patients.agreement`) over ``unseen``
+    patients and over ``all``; ``averaged_over`` says which of these is drawn and printed: the unseen, if there are
+    any.
 
-    List it after the `heartseg.handlers.CaseMetrics` of the same folder, or the `RobustnessMetrics`, whose clean
-    cases count: the volumes are those that it wrote.
+    List it after the `heartseg.handlers.CaseMetrics` of the same folder, or after `RobustnessMetrics`, of which the
+    clean cases are used: it reads the volumes that these wrote.
 
     Args:
         output_dir: the folder of the evaluation.
-        ventricles: classes by the names ``left`` and ``right``, the cavities, and ``myocardium``.
-        nominal_spacing: mm per axis. Patients whose headers are made up so (`heartseg.data.nominal_spacing.is_nominal`)
-            are marked nominal, and so are units in mL and g; None: every header is believed.
+        ventricles: classes of ``left`` and ``right``, the cavities, and ``myocardium``.
+        nominal_spacing: mm per axis. Patients with such made-up headers (`heartseg.data.nominal_spacing.is_nominal`)
+            are marked nominal, and so are units in mL and g; None: every header is trusted.
 
-    Raises InputError at the end of the evaluation where ``ventricles`` names no class.
+    Raises InputError at the end of the evaluation if ``ventricles`` names an unknown class.
     """
 
     def __init__(
@@ -83,7 +84,7 @@ class ClinicalReport:
 
     def _write(self, engine: Engine) -> None:
         self.about = dict(distributed.gather(list(self.about.items())))
-        if not distributed.first():
+        if not distributed.is_first():
             return
         results = json.loads((self.output_dir / RESULTS).read_text(encoding="utf-8"))
         report = clinical_report(results["clean"]["cases"], self.about, self.ventricles)
@@ -93,21 +94,15 @@ class ClinicalReport:
             self.output_dir / "clinical.json",
             {**report, "myocardial_density_g_per_ml": MYOCARDIAL_DENSITY, "provenance": source},
         )
-        write_patients(self.output_dir / CLINICAL, report["patients"], columns())
+        write_patients(self.output_dir / CLINICAL, report["patients"], COLUMNS)
         save(draw_bland_altman(report), self.output_dir / "bland_altman.png")
         print_agreement(report)
-
-
-def columns() -> list[str]:
-    """Names of a row's values, in the order of the table."""
-    ends = [f"{end}_{side}" for end in ("ed", "es") for side in SIDES]
-    return [*ABOUT, *ends, *(f"{measure}_{suffix}" for measure in MEASURES for suffix in SUFFIXES)]
 
 
 def clinical_report(
     cases: Sequence[Mapping[str, Any]], about: Mapping[str, Mapping[str, Any]], ventricles: Mapping[str, str]
 ) -> dict[str, Any]:
-    """Patients, and how well their masks agree with their truths.
+    """Return the numbers of each patient, and the agreement of masks and truths.
 
     Args:
         cases: of an evaluation: ``id``, ``seen`` and ``classes``, each with its volumes ``pred_ml`` and ``truth_ml``.
@@ -115,12 +110,12 @@ def clinical_report(
         ventricles: see `ClinicalReport`.
 
     Returns:
-        ``patients``: rows with the names of `columns`; ``averaged_over``: ``which`` agreement counts, over how many
-        ``patients``, ``seen`` or not (None: unknown), how many of them ``nominal``; ``agreement``: ``unseen`` and
-        ``all``, each with, for each of `MEASURES`, its ``unit`` and the statistics.
+        ``patients``: rows with the keys `COLUMNS`; ``averaged_over``: ``which`` agreement is shown, its number of
+        ``patients``, whether they were ``seen`` (None: unknown), how many are ``nominal``; ``agreement``: ``unseen``
+        and ``all``, each with the ``unit`` and the statistics of each of `MEASURES`.
 
     Raises:
-        InputError: as `check_ventricles`.
+        InputError: as `check_ventricles` does.
     """
     ventricles = check_ventricles(ventricles, {name: None for case in cases for name in case["classes"]})
     found = {}
@@ -169,9 +164,8 @@ def _row(
     for end in ("ed", "es"):
         row |= {f"{end}_pred": pred[end], f"{end}_truth": truth[end]}
     for measure in MEASURES:
-        one, other = pred[measure], truth[measure]
-        error = None if one is None or other is None else one - other
-        row |= {f"{measure}_{suffix}": value for suffix, value in zip(SUFFIXES, (one, other, error), strict=True)}
+        error = None if pred[measure] is None or truth[measure] is None else pred[measure] - truth[measure]
+        row |= {f"{measure}_pred": pred[measure], f"{measure}_truth": truth[measure], f"{measure}_error": error}
     return row
 
 
@@ -179,7 +173,7 @@ def _agreement(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     nominal = [row["nominal"] for row in rows]
     return {
         measure: {
-            "unit": unit_of(measure, nominal),
+            "unit": measure_unit(measure, nominal),
             **agreement(*([row[f"{measure}_{side}"] for row in rows] for side in SIDES)),
         }
         for measure in MEASURES
@@ -187,20 +181,14 @@ def _agreement(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
 
 
 def print_agreement(report: Mapping[str, Any]) -> None:
-    """The table of how masks and truths agree, for the terminal."""
+    """Print the table of the agreement of masks and truths."""
     over = report["averaged_over"]
     table = Table(title=f"Masks against truths of {cases_in_words(over, 'patient')}")
     for column in ("", "n", "r", "bias", "limits of agreement", "MAE"):
         table.add_column(column, justify="right" if column else "left")
     for measure, found in report["agreement"][over["which"]].items():
-        lower, upper = _number(found["lower"]), _number(found["upper"])
+        lower, upper, bias = (number(found[key], "+.1f") for key in ("lower", "upper", "bias"))
         limits = "-" if found["lower"] is None else f"{lower} to {upper}"
-        r = "-" if found["r"] is None else f"{found['r']:.3f}"
-        mae = "-" if found["mae"] is None else f"{found['mae']:.1f}"
-        name = f"{name_of(measure)}, {found['unit']}"
-        table.add_row(name, str(found["n"]), r, _number(found["bias"]), limits, mae)
+        name = f"{measure_title(measure)}, {found['unit']}"
+        table.add_row(name, str(found["n"]), number(found["r"], ".3f"), bias, limits, number(found["mae"], ".1f"))
     Console().print(table)
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{round(value, 1) + 0.0:+.1f}"  # no minus before a zero

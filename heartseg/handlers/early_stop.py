@@ -1,4 +1,4 @@
-"""Early stopping that a resumed run goes on with."""
+"""Early stopping that survives resuming."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from monai.handlers import EarlyStopHandler
 
 
 class ResumableEarlyStop(EarlyStopHandler):
-    """``monai.handlers.EarlyStopHandler`` whose count can be saved; the patience is that of the run that goes on."""
+    """A ``monai.handlers.EarlyStopHandler`` whose state can be saved; a resumed run uses its own patience."""
 
     def state_dict(self) -> dict[str, Any]:
-        """The count of validations without a better score, and the best score."""
+        """Return the number of validations without a better score, and the best score."""
         return {"counter": self._counting.counter, "best_score": self._counting.best_score}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take up the count of an earlier run."""
+        """Restore the state of an earlier run."""
         self._counting.counter, self._counting.best_score = state["counter"], state["best_score"]
 
     @property
     def _counting(self) -> EarlyStopping:
-        return cast(EarlyStopping, self._handler)  # there since set_trainer
+        return cast(EarlyStopping, self._handler)  # set by set_trainer

@@ -111,7 +111,7 @@ class CaseMetrics:
         self.gather()
         results = self.results()
         engine.state.metrics["mean_dice"] = results["clean"]["dice"]
-        if not distributed.first():
+        if not distributed.is_first():
             return
         source = {**provenance(self.weights), "tolerance_mm": self.tolerance, **self.settings}
         used = {"memory_gib": memory_gib(getattr(engine.state, "device", "cpu"))}

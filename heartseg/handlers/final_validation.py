@@ -1,4 +1,4 @@
-"""A run never ends on weights that nobody judged."""
+"""Handler that validates the last weights of a run."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from heartseg.training.stopping import stop_reason
 
 
 class FinalValidation:
-    """Attached to the trainer: validate when training ends, unless its last epoch has just been validated.
+    """Validate at the end of training, unless the last epoch has just been validated. Attach it to the trainer.
 
-    ``ValidationHandler`` validates every so many epochs, so that a run of fewer epochs, one whose last epochs
-    fall between, and one that a time limit ends would leave their last weights unjudged, or none at all.
+    ``ValidationHandler`` validates at an interval of epochs. Without this handler the last weights would not be
+    evaluated, or none saved at all, if a run has fewer epochs, ends between two validations, or hits a time limit.
 
-    A run that is stopped goes on later and is judged then: after a signal nothing is validated, and when its time
-    is over only where no validation was yet, so that there are weights at all.
+    A stopped run is resumed later and validated then: after a signal nothing is validated, and at a time limit only
+    if there was no validation yet, so that there are weights at all.
 
     List it before handlers that write at the end of a run.
     """
@@ -29,8 +29,8 @@ class FinalValidation:
 
     def _validate(self, engine: Trainer) -> None:
         stopped = stop_reason(engine) is not None
-        judged = self.validator.state.best_metric_epoch != -1
-        if stopped and (judged or engine.state.in_a_hurry):
+        validated = self.validator.state.best_metric_epoch != -1
+        if stopped and (validated or engine.state.in_a_hurry):
             return
         if self.validator.state.epoch != engine.state.epoch and engine.state.iteration > 0:
             self.validator.run(engine.state.epoch)

@@ -1,4 +1,4 @@
-"""Gradients of bounded norm, whatever scales or accumulates them."""
+"""Handler that clips gradients, also with mixed precision and accumulation."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from heartseg.numbers import is_number
 
 
 class GradientClipping:
-    """Attached to the trainer: limit the norm of the gradient of all weights just before each step.
+    """Limit the norm of the gradient of all weights just before each step. Attach it to the trainer.
 
-    MONAI's events after ``backward`` see gradients that mixed precision has scaled, and every part of an
-    accumulated batch. The optimizer's own hook sees what it steps along: unscaled, complete, once.
+    At MONAI's events after ``backward``, gradients are still scaled by mixed precision, and incomplete if they are
+    accumulated. The optimizer's own hook sees the gradient of each step: unscaled, complete, once.
 
     Args:
         max_norm: largest Euclidean norm of the gradient (Pascanu et al., 2013, arXiv:1211.5063).
 
-    ``norm`` is the norm before clipping, of the last step. Raises InputError for a norm that is not positive.
+    ``norm`` is the norm before clipping, in the last step. Raises InputError for a norm that is not positive.
     """
 
     def __init__(self, max_norm: float) -> None:
         if not is_number(max_norm) or not max_norm > 0:
-            raise InputError(f"clipping: {max_norm!r} is no norm; give a positive number (.inf clips nothing)")
+            raise InputError(f"clipping: {max_norm!r} is not a norm; give a positive number (.inf clips nothing)")
         self.max_norm = float(max_norm)
         self.norm: torch.Tensor | None = None
         self._hook: Any = None
 
     def attach(self, engine: Engine) -> None:
-        """Register with a trainer. Its optimizer is let go when a run ends, or when the next begins."""
+        """Register with a trainer. The hook is removed when the run ends, or when the next one starts."""
         engine.add_event_handler(Events.STARTED, self._started)
         engine.add_event_handler(Events.COMPLETED, self._ended)
 

@@ -1,4 +1,4 @@
-"""An engine's handler that judges every case clean and under each artifact."""
+"""Handler that evaluates every case clean and under each artifact."""
 
 from __future__ import annotations
 
@@ -16,13 +16,12 @@ from heartseg.results.tables import headline, print_robustness
 
 
 class RobustnessMetrics(CaseMetrics):
-    """`CaseMetrics` for the items of a `heartseg.artifacts.ConditionDataset`: the same file, with a key more for
-    each artifact.
+    """`CaseMetrics` for a `heartseg.artifacts.ConditionDataset`: the same file, with one more key per artifact.
 
     ``clean`` is what `CaseMetrics` writes for the same cases. Each artifact has the same numbers at moderate
-    severity, or at the only one there is, beside ``severity``, ``strengths``, ``settings`` (what else was set of
-    the artifact), ``drop_percent`` and ``severities``: all this for each severity by itself. The table has a row
-    for each case, artifact, severity and class.
+    severity, or at the only one evaluated, and ``severity``, ``strengths``, ``settings`` (the artifact's other
+    settings), ``drop_percent`` and ``severities``: all of this for each severity. The table has a row for each case,
+    artifact, severity and class.
 
     Args:
         output_dir, classes, weights, tolerance, settings, phases, nominal_spacing: see `CaseMetrics`.
@@ -54,15 +53,15 @@ class RobustnessMetrics(CaseMetrics):
         self.under = {(condition.artifact, condition.severity): [] for condition in self.conditions}
 
     def collect(self, entry: Mapping[str, Any], case: dict[str, Any]) -> None:
-        """Keep the numbers of a case under its condition."""
+        """Store the numbers of a case under its condition."""
         self.under[entry["artifact"], entry["severity"]].append(case)
 
     def gather(self) -> None:
-        """Bring together the cases that several processes judged."""
+        """Collect the cases that several processes evaluated."""
         self.under = {condition: distributed.gather(cases) for condition, cases in self.under.items()}
 
     def results(self) -> dict[str, Any]:
-        """``clean`` and each artifact."""
+        """Return the results of ``clean`` and of each artifact."""
         clean = summary(self.under[CLEAN.artifact, CLEAN.severity], self.phases)
         severities: dict[str, dict[str, Any]] = {}
         for condition in self.conditions:
@@ -81,18 +80,18 @@ class RobustnessMetrics(CaseMetrics):
         }
 
     def rows(self) -> Iterator[tuple[Any, ...]]:
-        """Each case under each condition."""
+        """Yield each case under each condition."""
         for (artifact, severity), cases in self.under.items():
             yield from ((case, artifact, severity) for case in cases)
 
     def show(self, results: Mapping[str, Any]) -> None:
-        """Print a line for each artifact."""
+        """Print a table with a row for each artifact."""
         print_robustness(results)
 
 
 def drop_percent(clean: float | None, dice: float | None) -> float | None:
-    """By how much of itself, in percent, Dice falls from clean; negative where it rises.
+    """Return the drop of Dice relative to clean, in percent; negative if it rises.
 
-    None where there is nothing to fall: clean is 0, or there is none.
+    None if clean is 0 or either is missing.
     """
     return None if not clean or dice is None else 100 * (clean - dice) / clean

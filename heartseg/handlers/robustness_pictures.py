@@ -1,4 +1,4 @@
-"""Pictures of an evaluation of robustness: how Dice falls, and what the masks look like."""
+"""Handler that draws a robustness evaluation: Dice against severity, and masks under artifacts."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from heartseg.results.tables import headline
 class RobustnessPictures:
     """Draw ``output_dir/robustness.png`` and, of the first cases, ``output_dir/pictures/<id>.png``.
 
-    The one shows Dice against severity for each artifact. The others show a case clean and under each artifact,
-    at the severity that stands for it, with the outlines of truth and prediction. List it after the
-    `heartseg.handlers.RobustnessMetrics` of the same folder: what is drawn is what was written.
+    The first shows Dice against severity for each artifact. The others show a case clean and under each artifact, at
+    its headline severity, with the outlines of truth and prediction. List it after the
+    `heartseg.handlers.RobustnessMetrics` of the same folder, whose results it reads.
 
     Args:
         output_dir: the folder of the evaluation.
         conditions: those of the data set.
-        cases: how many to draw.
+        cases: number of cases to draw.
         classes: name and label value of each foreground class, for the legend.
     """
 

@@ -1,4 +1,4 @@
-"""The record of a training run: its history and a summary, for machines and for people."""
+"""Handler that records a training run: its history and a summary, as JSON and Markdown."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from monai.utils import get_seed
 
 from heartseg import distributed
 from heartseg.data.files import atomic, plain, provenance, write_json
+from heartseg.errors import first_line
 from heartseg.machine import device_name, machine_line, peak_memory, precision
 from heartseg.metrics.table import TABLE, Metric, key_metric
 from heartseg.report.figures import save
@@ -29,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 
 class RunSummary:
-    """Attached to the trainer: keep the history and write it after every epoch, each file atomically.
+    """Keep the history of a run and write it after every epoch, atomically. Attach it to the trainer.
 
     ``training_metrics.json``: a list with, for each epoch, ``epoch``, ``train_loss`` (mean over the iterations and
     processes), ``val_loss`` and the evaluator's key metric (``val_dice`` for Dice; null where there was no validation),
@@ -37,20 +38,20 @@ class RunSummary:
     validation). Numbers that are not finite are null; ``run_summary.json`` lists their epochs.
 
     ``run_summary.json`` and ``run_summary.md``: status (``running``, ``finished``, ``stopped``, ``interrupted`` or
-    ``failed``; a run that was killed stays at ``running``), why it stopped, the best epoch, machine, memory, cases,
+    ``failed``; that of a killed run stays ``running``), why it stopped, the best epoch, machine, memory, cases,
     settings, provenance. ``curves.png``: losses, key metric, learning rate.
 
-    List it before handlers that raise on an exception (StatsHandler, CheckpointSaver), which keep the exception from
-    the handlers after them. It has ``state_dict``: put it into the checkpoint, and a resumed run keeps its history.
+    List it before handlers that raise on an exception (StatsHandler, CheckpointSaver), which hide the exception from
+    the handlers after them. Put its ``state_dict`` into the checkpoint, so that a resumed run keeps its history.
 
     Args:
         output_dir: folder for the files.
-        evaluator: the engine that validates; None for a run without validation. Its key metric, which has to be in
-            `heartseg.metrics.table`, decides which epoch is the best.
+        evaluator: the engine that validates; None for a run without validation. Its key metric, which must be in
+            `heartseg.metrics.table`, determines the best epoch.
         optimizer: None for the trainer's own.
         network: None for the trainer's own.
-        info: settings worth keeping, such as seed and learning rate; recorded as they are.
-        loss_key: name of the evaluator's metric that is recorded as ``val_loss``; may be absent.
+        info: settings to record, such as seed and learning rate.
+        loss_key: name of the evaluator's metric to record as ``val_loss``, if there is one.
         output_transform: takes the trainer's output and returns the iteration's loss.
         weights: file of the best weights in ``output_dir``; its hash goes into the summary when the run ends.
     """
@@ -82,7 +83,7 @@ class RunSummary:
         self._began = 0.0
 
     def attach(self, engine: SupervisedTrainer) -> None:
-        """Register with the trainer, and with the evaluator to hear of each validation."""
+        """Register with the trainer, and with the evaluator for the end of each validation."""
         engine.add_event_handler(Events.STARTED, self._started)
         engine.add_event_handler(Events.EPOCH_STARTED, self._epoch_started)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._iteration_completed)
@@ -93,11 +94,11 @@ class RunSummary:
             self.evaluator.add_event_handler(Events.COMPLETED, self._validated, engine)
 
     def state_dict(self) -> dict[str, Any]:
-        """The history, in plain values that load with ``weights_only=True``."""
+        """Return the history, in plain values that load with ``weights_only=True``."""
         return {"history": [dict(row) for row in self.history]}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take up the history of an earlier run."""
+        """Restore the history of an earlier run."""
         self.history = [dict(row) for row in state["history"]]
 
     def _started(self, engine: SupervisedTrainer) -> None:
@@ -105,7 +106,7 @@ class RunSummary:
             logger.info(machine_line(engine.state.device, engine.amp, _workers(engine), _amp_dtype(engine)))
 
     def _epoch_started(self, engine: SupervisedTrainer) -> None:
-        # after a resume from an older checkpoint, or in a new run of the same object, later rows are void
+        # after resuming from an older checkpoint, or in a new run of the same object, later rows are obsolete
         self.history = [row for row in self.history if row["epoch"] < engine.state.epoch]
         optimizer = engine.optimizer if self.optimizer is None else self.optimizer
         self._learning_rate = float(optimizer.param_groups[0]["lr"])
@@ -114,7 +115,7 @@ class RunSummary:
     def _iteration_completed(self, engine: SupervisedTrainer) -> None:
         loss = self.output_transform(engine.state.output)
         loss = loss[0] if isinstance(loss, (tuple, list)) else loss  # a tuple if the batch is not decollated
-        # a tensor stays on its device: reading the value here would make a GPU wait at every step
+        # stays on the device: reading the value here would make the GPU wait at every step
         self._losses.append(torch.as_tensor(loss).detach().float().mean())
 
     def _validated(self, evaluator: Workflow, trainer: SupervisedTrainer) -> None:
@@ -125,8 +126,8 @@ class RunSummary:
             self._key: float(metrics[evaluator.state.key_metric_name]),
         }
         if self.history and (self.history[-1]["epoch"] == trainer.state.epoch or trainer.should_terminate):
-            # the row is there already: this handler stands before the ValidationHandler in the trainer's list, or
-            # a time limit has ended the run within the next epoch
+            # the row exists already: this handler comes before the ValidationHandler in the trainer's list, or a
+            # time limit has ended the run during the next epoch
             self.history[-1].update(self._validation, minutes=self._minutes())
             self._write(trainer, "running", None)
 
@@ -149,7 +150,7 @@ class RunSummary:
         stopped = stop_reason(engine)
         early = engine.should_terminate and done < planned
         reason = f"stopped early after epoch {done} of {planned}" if early else "all epochs done"
-        # a handler that ends the run before its end says why: `engine.state.stop_reason = "time limit of 30 minutes"`
+        # a handler that stops the run says why: `engine.state.stop_reason = "time limit of 30 minutes"`
         self._write(engine, "stopped" if stopped else "finished", stopped or reason)
 
     @property
@@ -157,7 +158,7 @@ class RunSummary:
         return f"val_{self.metric.name}"
 
     def _done(self) -> int:
-        """The last whole epoch: a time limit ends a run within the next one."""
+        """Return the last complete epoch: a time limit ends a run during the next one."""
         return self.history[-1]["epoch"] if self.history else 0
 
     def _minutes(self) -> float:
@@ -165,13 +166,14 @@ class RunSummary:
 
     def _exception_raised(self, engine: SupervisedTrainer, error: BaseException) -> None:
         status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
-        reason = ": ".join([type(error).__name__, *str(error).strip().splitlines()[:1]])
+        kind, line = type(error).__name__, first_line(error)
+        reason = kind if line == kind else f"{kind}: {line}"
         try:
             self._write(engine, status, reason)
         except Exception as fault:  # a full disk must not hide why the run failed
             logger.error("the run summary could not be written: %s", fault)
-        # ignite takes an exception as dealt with once all handlers return, and the first that raises keeps
-        # the others from running: raise only if nobody comes after, so that a checkpoint can still be saved
+        # ignite considers an exception handled once all handlers return, and the first one that raises keeps the
+        # others from running: raise only in the last handler, so that a checkpoint can still be saved
         if engine._event_handlers[Events.EXCEPTION_RAISED][-1][0] == self._exception_raised:
             raise error
 
@@ -186,7 +188,7 @@ class RunSummary:
             temporary.write_text(summary_markdown(summary, "curves.png"), encoding="utf-8")
 
     def summary(self, engine: SupervisedTrainer, status: str, reason: str | None) -> dict[str, Any]:
-        """What ``run_summary.json`` holds; ``status`` as told above."""
+        """Return the content of ``run_summary.json``; for ``status`` see the class."""
         best = best_epoch(self.history, self.metric)
         network = engine.network if self.network is None else self.network
         device = engine.state.device
@@ -230,9 +232,9 @@ def _amp_dtype(engine: Workflow) -> torch.dtype:
 
 
 def _cases(engine: Workflow | None) -> int | None:
-    """How many cases an engine's loader goes through; one that is listed for several patches counts once."""
+    """Count the cases of an engine's loader; one that is listed for several patches counts once."""
     dataset = getattr(getattr(engine, "data_loader", None), "dataset", None)
-    items = getattr(dataset, "data", None)  # MONAI's datasets keep their list here
+    items = getattr(dataset, "data", None)  # the list of MONAI's datasets
     if isinstance(items, list):
         return len({id(item) for item in items})
     return len(dataset) if isinstance(dataset, Sized) else None

@@ -1,4 +1,4 @@
-"""Example predictions for TensorBoard: one picture of a case with its masks on the image."""
+"""Handler that adds pictures of a case, with its masks over the image, to TensorBoard."""
 
 from __future__ import annotations
 
@@ -18,22 +18,21 @@ from heartseg.report.stack_figure import draw_case
 
 
 class TensorBoardOverlay(TensorBoardHandler):
-    """Attached to the evaluator: after each validation the first case with truth and prediction.
+    """Draw the first case with truth and prediction after each validation. Attach it to the evaluator.
 
-    MONAI's ``TensorBoardImageHandler`` writes each whole volume as an animation, several MB for each of
-    image, label and prediction at every validation, and shows them apart. This is one picture of some
-    hundred kB in which a person sees the errors.
+    MONAI's ``TensorBoardImageHandler`` writes whole volumes as separate animations, several MB each for image, label
+    and prediction at every validation. This is one picture of some hundred kB in which the errors are visible.
 
-    The case is the first that the loader gives, so the loader must not shuffle. Image, label and prediction
-    are read after postprocessing: ``[C, X, Y, Z]`` each, label and prediction either one channel of label
-    values or one channel for each class. Spacing and orientation come from the image's metadata; without it
-    1 mm and RAS. The picture shows three planes, or the slices of a stack where these are thick.
+    The case is the first that the loader yields, so the loader must not shuffle. Image, label and prediction are
+    taken after postprocessing, ``[C, X, Y, Z]`` each; label and prediction have either one channel of label values
+    or one channel per class. Spacing and orientation come from the image's metadata, or are 1 mm and RAS without it.
+    The picture shows three planes, or slices of a stack of thick slices.
 
     Args:
         summary_writer: the writer that the run's TensorBoard handlers share.
-        log_dir: folder for a writer of its own, where none is given.
+        log_dir: folder for its own writer, if none is given.
         tag: name of the picture in TensorBoard.
-        interval: a picture at the first validation and then at every so many.
+        interval: draw at the first validation, then at every ``interval``-th.
         classes: name and label value of each foreground class, for the legend.
     """
 
@@ -52,14 +51,14 @@ class TensorBoardOverlay(TensorBoardHandler):
         self._validations = 0
 
     def attach(self, engine: Engine) -> None:
-        """Register with an evaluator. Its epoch is that of the trainer and becomes the picture's step."""
+        """Register with an evaluator, whose epoch is the trainer's and becomes the picture's step."""
         engine.add_event_handler(Events.ITERATION_COMPLETED(event_filter=_first), self._draw)
 
     def _draw(self, engine: SupervisedEvaluator) -> None:
         self._validations += 1
         if (self._validations - 1) % self.interval or engine.state.rank != 0:
             return
-        case = {**_item(engine.state.batch), **_item(engine.state.output)}
+        case = {**_first_case(engine.state.batch), **_first_case(engine.state.output)}
         image = case["image"]
         affine = image.affine.numpy(force=True) if isinstance(image, MetaTensor) else np.eye(4)
         names = {"label": "truth", "pred": "prediction"}
@@ -78,12 +77,12 @@ class TensorBoardOverlay(TensorBoardHandler):
 
 
 def _first(engine: SupervisedEvaluator, iteration: int) -> bool:
-    # MONAI's evaluators count the iterations of each run from 1
+    # MONAI's evaluators count iterations from 1 in each run
     return iteration == 1
 
 
-def _item(data: Any) -> dict[str, Any]:
-    """The first case of a decollated batch (a list of dictionaries) or of a batch that was left whole."""
+def _first_case(data: Any) -> dict[str, Any]:
+    """Return the first case of a batch, decollated (a list of dictionaries) or not."""
     if isinstance(data, list):
         return dict(data[0])
     return {key: value[0] for key, value in data.items() if torch.is_tensor(value) and value.ndim > 0}

@@ -1,4 +1,4 @@
-"""What MONAI's TensorBoard handlers lack: the network's graph, the learning rate and memory.
+"""Handler that adds what MONAI's TensorBoard handlers lack: the network's graph, learning rate and memory.
 
 Losses and metrics come from ``monai.handlers.TensorBoardStatsHandler``. Give all handlers of a run the same
 ``SummaryWriter``: TensorBoard expects one event file that grows in a folder, not several.
@@ -18,27 +18,28 @@ from monai.engines import SupervisedTrainer
 from monai.handlers import TensorBoardHandler
 from torch.utils.tensorboard import SummaryWriter
 
+from heartseg.errors import first_line
 from heartseg.machine import memory
 
 logger = logging.getLogger(__name__)
 
 
 class TensorBoardRun(TensorBoardHandler):
-    """Attached to the trainer: the graph when training begins, learning rate and memory after every epoch.
+    """Write the graph at the start, learning rate and memory after every epoch. Attach it to the trainer.
 
-    Scalars: ``learning_rate`` (of the first parameter group, as it was when the epoch began) and, in GiB,
+    Scalars: ``learning_rate`` (of the first parameter group at the start of the epoch) and, in GiB,
     ``memory/process``, on CUDA also ``memory/gpu`` and ``memory/gpu_peak``; steps are epochs.
 
-    The graph is drawn from a forward pass of zeros in evaluation mode. It changes neither the network nor the
-    random state, so a run with it gives the same weights as one without. A network that cannot be traced
-    costs one line in the log and the graph. A resumed run does not draw it again.
+    The graph is traced with an input of zeros in evaluation mode. This changes neither the network nor the random
+    state, so a run with it gives the same weights as one without. A network that cannot be traced is reported in one
+    line of the log. A resumed run does not write the graph again.
 
     Args:
-        input_shape: shape of the network's input with batch and channel, for instance ``[1, 1, 96, 96, 96]``.
-            A small one will do: the graph is the same. None leaves the graph out.
+        input_shape: shape of the network's input with batch and channel, such as ``[1, 1, 96, 96, 96]``. A small
+            one gives the same graph. None leaves the graph out.
         network: None for the trainer's own.
         summary_writer: the writer that the run's TensorBoard handlers share.
-        log_dir: folder for a writer of its own, where none is given.
+        log_dir: folder for its own writer, if none is given.
     """
 
     def __init__(
@@ -54,7 +55,7 @@ class TensorBoardRun(TensorBoardHandler):
         self._learning_rate = 0.0
 
     def attach(self, engine: Engine) -> None:
-        """Register with a trainer that has ``optimizer`` and ``network``, as MONAI's have."""
+        """Register with a trainer that has ``optimizer`` and ``network``, as MONAI's trainers do."""
         engine.add_event_handler(Events.STARTED, self._started)
         engine.add_event_handler(Events.EPOCH_STARTED, self._epoch_started)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._epoch_completed)
@@ -80,15 +81,14 @@ class TensorBoardRun(TensorBoardHandler):
 
 
 def write_graph(writer: SummaryWriter, network: torch.nn.Module, input_shape: Sequence[int]) -> bool:
-    """Add the network's graph to TensorBoard; False, and one line in the log, if it cannot be traced."""
+    """Add the network's graph to TensorBoard; return False, with one line in the log, if it cannot be traced."""
     parameter = next(network.parameters(), torch.empty(0))
     example = torch.zeros(*input_shape, dtype=parameter.dtype, device=parameter.device)
     try:
         with _undisturbed(network, parameter.device):
             writer.add_graph(network, example)
-    except Exception as error:  # whatever a network does when traced, the picture is not worth the run
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        logger.warning("TensorBoard goes without the network's graph, it cannot be traced: %s", reason)
+    except Exception as error:  # tracing may raise anything, and must not end the run
+        logger.warning("the network's graph is left out of TensorBoard, it cannot be traced: %s", first_line(error))
         return False
     writer.flush()
     return True
@@ -96,7 +96,7 @@ def write_graph(writer: SummaryWriter, network: torch.nn.Module, input_shape: Se
 
 @contextlib.contextmanager
 def _undisturbed(network: torch.nn.Module, device: torch.device) -> Iterator[None]:
-    """Evaluation mode, no gradients, no chatter; the random state and every module's mode are put back."""
+    """Use evaluation mode without gradients, warnings or output; restore the random state and the modules' modes."""
     modes = [(module, module.training) for module in network.modules()]
     gpus = [device] if device.type == "cuda" else []
     try:

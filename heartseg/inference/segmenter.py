@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import chdir
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,10 @@ import nibabel as nib
 import torch
 from monai.data import MetaTensor
 
-from heartseg.config.bundle import compose, config_files, find_bundle, inside, readable
-from heartseg.config.values import check_values
+from heartseg.config.bundles import config_files, find_bundle
+from heartseg.config.composition import compose
+from heartseg.config.config_errors import readable
+from heartseg.config.values import check_device
 from heartseg.data.nominal_spacing import is_nominal
 from heartseg.data.scans import mask_image
 from heartseg.metrics.patients import PARTS, check_ventricles
@@ -59,9 +62,9 @@ class Segmenter:
             paths["weights"] = str(Path(weights).resolve())
         self.folder, self.files = folder, config_files(folder, "inference", overlays)
         config = compose(folder, self.files, settings or {}, paths)
-        with inside(folder), readable(folder, self.files):
+        with chdir(folder), readable(folder, self.files):
             get = config.get_parsed_content
-            check_values(device=get("device"))
+            check_device(get("device"))
             self.device = torch.device(get("device"))  # a person may give its name
             self.classes: dict[str, int] = dict(get("classes"))
             self.weights: str = get("weights")

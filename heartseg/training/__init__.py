@@ -3,6 +3,5 @@
 from heartseg.training.exact_resume import ExactResume
 from heartseg.training.run_folder import new_run
 from heartseg.training.seeding import EpochSampler, SeededCacheDataset
-from heartseg.training.setting_changes import described
 
-__all__ = ["EpochSampler", "ExactResume", "SeededCacheDataset", "described", "new_run"]
+__all__ = ["EpochSampler", "ExactResume", "SeededCacheDataset", "new_run"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from heartseg.errors import InputError, LostWorkerError, OtherRunError, input_er
 from heartseg.training.checkpoints import DamagedError, load_checkpoint, save_checkpoint
 from heartseg.training.run_folder import keep_config, leave_run
 from heartseg.training.seeding import EpochSampler, derived_seed, seed_everything
-from heartseg.training.setting_changes import changed, redefined, say_changes, walk
+from heartseg.training.setting_changes import FIXED, FREE, SCHEDULE, changed, described, redefined, say_changes, walk
 from heartseg.training.stopping import Stop, stop_reason
 
 logger = logging.getLogger("heartseg")
@@ -55,9 +55,9 @@ class ExactResume:
         state: objects with ``state_dict`` and ``load_state_dict`` by name, with ``network`` and ``optimizer`` among
             them, and the early stopping under ``early_stop``.
         sampler: says the order of an epoch.
-        fixed: settings that cannot change, as plain values.
-        schedule: settings that the learning rate's course follows from: where one changes, it is computed anew.
-        free: settings that may change.
+        knobs: settings by heading, as `heartseg.config.knobs` returns them: those under `FIXED` cannot change, from
+            those under `SCHEDULE` the learning rate's course follows, which is computed anew where one changes.
+        cases: cases that train and that validate, each with its ``id``; they cannot change either.
         by_epoch: whether the schedule takes a step after each epoch; else after each of the optimizer's.
         max_minutes: stop, save and end after so many minutes; None: no limit.
     """
@@ -70,9 +70,8 @@ class ExactResume:
         weights: torch.nn.Module,
         state: Mapping[str, Any],
         sampler: EpochSampler,
-        fixed: Mapping[str, Any] | None = None,
-        schedule: Mapping[str, Any] | None = None,
-        free: Mapping[str, Any] | None = None,
+        knobs: Mapping[str, Mapping[str, Any]] | None = None,
+        cases: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
         by_epoch: bool = False,
         max_minutes: float | None = None,
     ) -> None:
@@ -82,7 +81,7 @@ class ExactResume:
         self.weights = weights
         self.state = dict(state)
         self.sampler = sampler
-        self.settings = plain({"fixed": fixed or {}, "schedule": schedule or {}, "free": free or {}})
+        self.settings = self._settings(knobs or {}, cases or {})
         self.by_epoch = by_epoch
         self.stop = Stop(max_minutes)
         self.best: dict[str, Any] | None = None
@@ -90,12 +89,21 @@ class ExactResume:
         self._finished = False
         self._scaler: dict[str, Any] | None = None
 
+    def _settings(self, knobs: Mapping[str, Mapping[str, Any]], cases: Mapping[str, Any]) -> dict[str, Any]:
+        fixed = {name: value for heading in FIXED for name, value in knobs.get(heading, {}).items()}
+        fixed |= {f"{part} cases": [case["id"] for case in own] for part, own in cases.items()}
+        fixed["network"] = str(self.state["network"])
+        schedule = {**knobs.get(SCHEDULE, {}), "processes": distributed.size()}
+        return dict(plain({"fixed": fixed, "schedule": schedule, "free": knobs.get(FREE, {})}))
+
     def run(self, trainer: Trainer) -> None:
         """Go on where the folder's checkpoint ends, or begin; return when the training is done or its time is over.
 
         Raises InputError for a checkpoint that is damaged, or of settings that cannot change, and where the folder
         cannot be written; SystemExit with 128 + the signal's number after a signal.
         """
+        if isinstance(loss := getattr(trainer, "loss_function", None), torch.nn.Module):
+            self.settings["free"]["loss"] = described(loss)
         try:
             if not self._restored(trainer):
                 self._attach(trainer)
@@ -117,13 +125,13 @@ class ExactResume:
             raise SystemExit(128 + self.stop.signal)
 
     def _say(self, text: str) -> None:
-        if distributed.first():
+        if distributed.is_first():
             print(f"{self.folder}: {text}", flush=True)
 
     def _attach(self, trainer: Trainer) -> None:
         self._saved = trainer.state.epoch
         keep_config(self.folder, wanted=True)
-        if distributed.first():
+        if distributed.is_first():
             (self.folder / PENDING).unlink(missing_ok=True)  # of a future that was lost
         trainer.add_event_handler(Events.STARTED, self._started)
         trainer.add_event_handler(Events.EPOCH_STARTED, self._epoch_started)
@@ -136,7 +144,7 @@ class ExactResume:
 
     def _restored(self, trainer: Trainer) -> bool:
         """`_restore` in each process; the first is done with the files before the others look at them."""
-        if not distributed.first():
+        if not distributed.is_first():
             distributed.wait()
             return self._restore(trainer)
         done = self._restore(trainer)
@@ -170,7 +178,7 @@ class ExactResume:
                 return True
             self._take(trainer, saved, path, any(group == "schedule" for group, *_ in differences), bool(differences))
             self._say(f"goes on after epoch {saved['epoch']} of {trainer.state.max_epochs}")
-            if distributed.first():
+            if distributed.is_first():
                 os.replace(path, self.folder / CHECKPOINT)  # else the next save would keep what cannot be used
                 say_changes(differences)
             return False
@@ -230,7 +238,7 @@ class ExactResume:
         if best is None:
             return
         self.validator.state.best_metric, self.validator.state.best_metric_epoch = best["metric"], best["epoch"]
-        if not distributed.first():
+        if not distributed.is_first():
             return
         pending, model = self.folder / PENDING, self.folder / BEST
         if pending.exists() and sha256(pending) == best["sha256"]:
@@ -253,7 +261,7 @@ class ExactResume:
     def _validated(self, validator: Evaluator, trainer: Trainer) -> None:
         metric = float(validator.state.metrics[validator.state.key_metric_name])
         if self.best is None or metric > self.best["metric"] or math.isnan(self.best["metric"]):
-            first = distributed.first()
+            first = distributed.is_first()
             checksum = save_checkpoint(self.weights.state_dict(), self.folder / PENDING) if first else None
             self.best = {"metric": metric, "epoch": trainer.state.epoch, "sha256": checksum}
         if trainer.last_event_name == Events.COMPLETED:
@@ -270,7 +278,7 @@ class ExactResume:
     def _completed(self, trainer: Trainer) -> None:
         # A signal behind the last epoch is no reason in the trainer's state: the run is ended as any.
         if stop_reason(trainer) is None:
-            if distributed.first():
+            if distributed.is_first():
                 save_checkpoint(self.weights.state_dict(), self.folder / FINAL)
             self._finished = True
             self.save(trainer, keep=None)
@@ -281,7 +289,7 @@ class ExactResume:
         The one that is kept is of an earlier epoch, which can be done again.
         """
         self._saved = trainer.state.epoch
-        if not distributed.first():
+        if not distributed.is_first():
             return
         content = {
             "format": FORMAT,
@@ -296,5 +304,5 @@ class ExactResume:
         save_checkpoint(content, self.folder / CHECKPOINT, keep=keep)
 
     def _publish(self) -> None:
-        if distributed.first() and (self.folder / PENDING).exists():
+        if distributed.is_first() and (self.folder / PENDING).exists():
             os.replace(self.folder / PENDING, self.folder / BEST)

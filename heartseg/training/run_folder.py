@@ -41,7 +41,7 @@ def new_run(
     Raises InputError where another process trains in this folder, and where it holds weights that no run of
     heartseg left there: nothing is overwritten.
     """
-    if not distributed.first():
+    if not distributed.is_first():
         distributed.wait()
         return
     folder = Path(output_dir).absolute()
@@ -76,7 +76,7 @@ def keep_config(output_dir: str | os.PathLike[str], wanted: bool) -> None:
     The weights of a run are used with its ``config.yaml``: a start that was refused must not change it.
     """
     asked = Path(output_dir) / NEXT_CONFIG
-    if asked.exists() and distributed.first():
+    if asked.exists() and distributed.is_first():
         asked.replace(asked.with_name(CONFIG)) if wanted else asked.unlink()
 
 

@@ -12,6 +12,10 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from heartseg.errors import OtherRunError
 
+# Headings of knobs (`heartseg.config.knobs`), by what a change of their knobs means to a run that resumes.
+SPLIT, WEIGHTS = "_split_", "_weights_"
+FIXED, SCHEDULE, FREE = ("_fixed_", SPLIT, WEIGHTS), "_schedule_", "_free_"
+
 Settings = Mapping[str, Mapping[str, Any]]
 Difference = tuple[str, str, Any, Any]  # group, name, before, now
 # What optimizers and schedules count, or follow from settings that are compared by themselves.

@@ -1,12 +1,14 @@
 """Bundles that learned something, for the tests that need one, and what they learned it from."""
 
 from collections.abc import Callable
+from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from heartseg.config.bundle import compose, config_files, find_bundle, inside
+from heartseg.config.bundles import config_files, find_bundle
+from heartseg.config.composition import compose
 from heartseg.phantoms.writing import write_phantoms
 
 BUNDLE = Path(__file__).resolve().parents[2] / "bundles" / "left_atrium"
@@ -55,7 +57,7 @@ def parts(cines, tmp_path_factory) -> Callable[..., Callable[[str], Any]]:
         config = compose(bundle, config_files(bundle, "train"), settings, paths)
 
         def get(identity: str) -> Any:
-            with inside(bundle):
+            with chdir(bundle):
                 return config.get_parsed_content(identity)
 
         return get

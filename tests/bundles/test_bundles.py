@@ -120,13 +120,13 @@ def test_what_no_run_can_have_is_told_before_anything_is_built(bundle, python, h
     ended = python("-m", "monai.bundle", *words, "--patience", 0, cwd=bundle)
     assert (ended.returncode, ended.stderr.splitlines()[-1]) == (
         2,
-        "heartseg: patience: 0 is not a positive number; give one",
+        "heartseg: patience: 0 is not a positive number; change it",
     )
     assert "Traceback" not in ended.stderr
     device = f"device=cuda:{torch.cuda.device_count()}"  # one more than there are
     for door, named in (("train", ["--data", "nowhere"]), ("evaluate", ["--data", "nowhere", "--weights", "no.pt"])):
         line = refused(heartseg(door, bundle.name, *named, "--set", device, "--out", "out"))
-        assert line.startswith("device: cuda:") and line.endswith("; give cpu, or leave it out")
+        assert line.startswith("device: cuda:") and line.endswith("; use cpu, or leave it out")
     (tmp_path / "scan.nii.gz").touch()
     line = refused(heartseg("segment", bundle.name, "scan.nii.gz", "--set", device, "--out", "out"))
     assert line.startswith("device: cuda:")

@@ -12,7 +12,7 @@ from every_bundle import ROOT, configuration, each_bundle, each_yaml, ids
 from monai.bundle import ConfigParser
 from monai.transforms import Compose
 
-from heartseg.config.bundle import PATHS
+from heartseg.config.values import PATHS
 
 WHOLE = re.compile(r"^# -{5,} knobs$", re.MULTILINE)  # a configuration with knobs of its own
 SYSTEM = re.compile(r"^# -{5,} the system$", re.MULTILINE)

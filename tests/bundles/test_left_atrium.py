@@ -3,6 +3,7 @@
 import csv
 import json
 import shlex
+from contextlib import chdir
 from pathlib import Path
 
 import nibabel as nib
@@ -14,7 +15,6 @@ from monai.data import MetaTensor
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import heartseg as package
-from heartseg.config.bundle import inside
 from heartseg.data.files import sha256
 
 BUNDLE = Path(__file__).resolve().parents[2] / "bundles" / "left_atrium"
@@ -39,7 +39,7 @@ def read_json(path):
 
 def workflow(kind, run_id, files, check=True, **values):
     """Initialise, check the properties, run, finalise."""
-    with inside(BUNDLE):
+    with chdir(BUNDLE):
         flow = ConfigWorkflow(files, workflow_type=kind, run_id=run_id, logging_file=False, **values)
         flow.initialize()
         if check:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import chdir
 from pathlib import Path
 
 import pytest
 import torch
 from monai.utils import set_determinism
 
-from heartseg.config.bundle import compose, config_files, find_bundle, inside
+from heartseg.config.bundles import config_files, find_bundle
+from heartseg.config.composition import compose
 from heartseg.phantoms.writing import write_phantoms
 
 
@@ -20,7 +22,7 @@ def patches(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[torch.Tensor
     settings = {"intensity": 0.0, "noise": 1e-9, "foreground_share": 1.0}
     paths = {"dataset_dir": str(data), "output_dir": str(Path(data) / "run")}
     config = compose(bundle, config_files(bundle, "train", ["demo"]), settings, paths)
-    with inside(bundle):
+    with chdir(bundle):
         set_determinism(0)
         case = config.get_parsed_content("cases::train")[0]
         fixed = config.get_parsed_content("train::deterministic_transforms")(case)

@@ -11,6 +11,7 @@ import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import chdir
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ from answers import refused
 from faults import children_of, fork, group_of, outcome, start, wait, when
 from proof import command, warm_up
 
-from heartseg.config.bundle import find_bundle, inside
+from heartseg.config.bundles import find_bundle
 
 EPOCHS = 4
 GOES_ON = "the same command goes on"
@@ -213,7 +214,7 @@ def test_at_last_it_ends_through_monai_and_nothing_is_to_be_seen(run: Run, whole
 
     def monai() -> None:
         sys.argv = words[words.index("monai.bundle") :]
-        with inside(bundle):
+        with chdir(bundle):
             runpy.run_module("monai.bundle", run_name="__main__")
 
     epoch = run.epoch

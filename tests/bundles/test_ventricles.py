@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from evaluations import results, strict
 
-from heartseg.config.bundle import find_bundle
+from heartseg.config.bundles import find_bundle
 from heartseg.data.files import sha256
 from heartseg.metrics.clinical import MYOCARDIAL_DENSITY
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
 
-from heartseg.config.bundle import find_bundle
+from heartseg.config.bundles import find_bundle
 from heartseg.inference.segmenter import Segmenter
 
 BUNDLE = find_bundle("ventricles")

@@ -11,7 +11,7 @@ from every_bundle import ids
 from monai.handlers import ValidationHandler
 
 from heartseg.artifacts import RandMRIArtifactsd
-from heartseg.config.bundle import find_bundle
+from heartseg.config.bundles import find_bundle
 from heartseg.errors import input_error
 from heartseg.handlers import GradientClipping
 

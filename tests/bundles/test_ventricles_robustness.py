@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ from evaluations import results
 from monai.data import MetaTensor
 
 from heartseg.artifacts import slice_dropout
-from heartseg.config.bundle import compose, config_files, find_bundle, inside
+from heartseg.config.bundles import config_files, find_bundle
+from heartseg.config.composition import compose
 
 CLASSES = ["right_ventricle", "myocardium", "left_ventricle"]
 
@@ -44,7 +46,7 @@ def test_a_lost_slice_is_a_lost_channel_of_those_beside_it() -> None:
     """Through the bundle's own geometry, normalisation and inferer, with a network that keeps what it sees."""
     bundle = find_bundle("ventricles")
     config = compose(bundle, config_files(bundle, "inference"), {"spacing": [2, 2]}, {"bundle_root": str(bundle)})
-    with inside(bundle):
+    with chdir(bundle):
         parts = [config.get_parsed_content(name) for name in ("geometry", "normalisation", "inferer")]
     geometry, normalisation, inferer = parts
     seen: list[torch.Tensor] = []

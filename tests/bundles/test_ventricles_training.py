@@ -9,7 +9,7 @@ from evaluations import results, strict
 from monai.bundle import ConfigParser
 from monai.networks.nets import AttentionUnet
 
-from heartseg.config.bundle import find_bundle
+from heartseg.config.bundles import find_bundle
 from heartseg.data.files import sha256
 from heartseg.networks import load_weights
 

@@ -128,7 +128,7 @@ def test_what_makes_the_artifacts_is_kept_and_compared(judge, heartseg, tmp_path
     assert plain["motion"]["settings"] == plain["provenance"]["strengths"] == {}
     status, said, _ = heartseg("compare", tmp_path / "a", tmp_path / "b", "--out", tmp_path / "compared")
     assert status == 0 and "- motion: moves 8 in A, not set in B" in said
-    assert "- seed 5 in A, 0 in B: other places and moments of motion" in said
+    assert "- seed 5 in A, 0 in B: different random draws of motion" in said
 
 
 WRONG = {
@@ -208,9 +208,9 @@ def test_compare_refuses_in_one_line_and_writes_nothing(heartseg, tmp_path, monk
     foreign.write_text(json.dumps({**json.loads(foreign.read_text()), "provenance": "x"}))
     assert "nowhere: cannot be read" in refused(heartseg("compare", a, "nowhere"))
     assert "have no case in common" in refused(heartseg("compare", a, b))
-    assert "is no evaluation of cases" in refused(heartseg("compare", "c", a))
-    assert "provenance: is no table of settings" in refused(heartseg("compare", a, "d"))
+    assert "is not an evaluation of cases" in refused(heartseg("compare", "c", a))
+    assert "provenance: is not a table of settings" in refused(heartseg("compare", a, "d"))
     foreign.write_text("[" * 100_000)
-    assert "is no JSON" in refused(heartseg("compare", "d", a))
+    assert "is not JSON" in refused(heartseg("compare", "d", a))
     assert "did you mean dice?" in refused(heartseg("compare", a, a, "--metric", "dise"))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b", "c", "d"]

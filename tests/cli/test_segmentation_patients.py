@@ -235,5 +235,5 @@ def test_a_bundle_without_ventricles_says_nothing_of_patients(
 def test_ventricles_that_are_no_classes_are_refused(bundle: Path, scans: Path, tmp_path: Path) -> None:
     config = bundle / "configs" / "inference.yaml"
     config.write_text(config.read_text().replace("left: cavity", "left: ventricle"))
-    with pytest.raises(InputError, match="^parts: left: 'ventricle' is no class"):
+    with pytest.raises(InputError, match="^parts: left: 'ventricle' is not a class"):
         segment_scans(bundle, [scans], tmp_path / "out")

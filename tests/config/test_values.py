@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from heartseg.cli.options import read_settings
-from heartseg.config.bundle import compose, config_files, find_bundle, parse_settings, settings_of_run
-from heartseg.config.values import check_values
+from heartseg.config.bundles import config_files, find_bundle
+from heartseg.config.composition import compose, parse_settings, settings_of_run
+from heartseg.config.values import Limit, check_device
 from heartseg.errors import InputError
 
 
@@ -103,7 +104,9 @@ def test_paths_mean_what_they_mean_in_the_shell(tmp_path: Path, monkeypatch: pyt
 
 
 def test_a_run_brings_what_its_weights_need(tmp_path: Path) -> None:
-    (tmp_path / "config.yaml").write_text("spacing: [2.5, 2.5, 2.5]\nanatomy: header\nepochs: 3\n")
+    (tmp_path / "config.yaml").write_text(
+        "seed: 1\n_weights_: heading\nspacing: [2.5, 2.5, 2.5]\nanatomy: header\n_free_: heading\nepochs: 3\n"
+    )
     assert settings_of_run(tmp_path) == {"spacing": [2.5, 2.5, 2.5], "anatomy": "header"}
     # what the person says counts more
     assert read_settings(["anatomy=auto"], tmp_path) == {"spacing": [2.5, 2.5, 2.5], "anatomy": "auto"}
@@ -112,8 +115,9 @@ def test_a_run_brings_what_its_weights_need(tmp_path: Path) -> None:
 
 def test_a_run_brings_what_its_cases_were_split_by_where_a_part_is_asked_for(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text(
-        "spacing: [2.5, 2.5]\nfold: 1\nvalidation_share: 0.5\nfolds: $round(1 / @validation_share)\n"
-        "seed: 7\nsplit_file: null\nepochs: 3\n"
+        "_weights_: heading\nspacing: [2.5, 2.5]\n"
+        "_split_: heading\nfold: 1\nvalidation_share: 0.5\nfolds: $round(1 / @validation_share)\n"
+        "seed: 7\nsplit_file: null\n_system_: heading\nepochs: 3\n"
     )
     split = {"fold": 1, "folds": "$round(1 / @validation_share)", "validation_share": 0.5, "seed": 7}
     split["split_file"] = None
@@ -122,33 +126,30 @@ def test_a_run_brings_what_its_cases_were_split_by_where_a_part_is_asked_for(tmp
     assert read_settings(["fold=0"], tmp_path, split=True) == {"spacing": [2.5, 2.5], **split, "fold": 0}
 
 
-@pytest.mark.parametrize(
-    ("name", "value", "line"),
-    [
-        ("patience", 0, "patience: 0 is not a positive number; give one"),
-        ("epochs", -1, "epochs: -1 is not a positive number; give one"),
-        ("warmup_steps", -1, "warmup_steps: -1 is not a positive number; give one"),
-        ("cache_rate", 1.5, "cache_rate: 1.5 is not a share from 0 to 1; give one"),
-        ("flip_probability", 2, "flip_probability: 2 is not a share from 0 to 1; give one"),
-        ("device", "gpu", "device: gpu cannot be used here"),
-        ("device", 1.5, "device: 1.5 cannot be used here"),
-    ],
-)
-def test_a_value_that_no_run_can_have_is_refused(name: str, value: object, line: str) -> None:
-    with pytest.raises(InputError) as info:
-        check_values(fold=0, **{name: value})
-    assert str(info.value).startswith(line) and "\n" not in str(info.value)
-
-
 def test_a_device_that_is_not_there_is_refused() -> None:
     device = f"cuda:{torch.cuda.device_count()}"  # one more than there are
-    with pytest.raises(InputError, match=rf"^device: {device} cannot be used here \(.+\); give cpu, or leave it out$"):
-        check_values(device=device)
+    with pytest.raises(InputError, match=rf"^device: {device} cannot be used here \(.+\); use cpu, or leave it out$"):
+        check_device(device)
+    for unknown in ("gpu", 1.5):
+        with pytest.raises(InputError, match=f"^device: {unknown} cannot be used here"):
+            check_device(unknown)
+    check_device("cpu")
+    check_device(torch.device("cpu"))
 
 
-def test_values_that_a_run_can_have_are_taken() -> None:
-    check_values(device="cpu", epochs=1, patience=2, warmup_steps=0, max_minutes=None, amp=True, cache_rate=1.0)
-    check_values(device=torch.device("cpu"))
+@pytest.mark.parametrize(
+    ("text", "limit"),
+    [("> 0", Limit(positive=True)), ("0, 1", Limit(share=True)), ("> 0 or 0, 1 or null", Limit(True, True, True))],
+)
+def test_limits_of_comments(text: str, limit: Limit) -> None:
+    assert Limit.parse(text, "a.yaml: epochs") == limit
+
+
+def test_a_limit_that_cannot_be_read_is_refused() -> None:
+    with pytest.raises(
+        InputError, match=r"^a.yaml: epochs: \[>= 0\] is not a limit; write \[> 0\], \[0, 1\], \[null\]$"
+    ):
+        Limit.parse(">= 0", "a.yaml: epochs")
 
 
 def test_whole_configurations_are_no_overlays() -> None:

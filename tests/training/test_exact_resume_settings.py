@@ -94,7 +94,11 @@ def test_options_of_the_optimizer_are_taken_and_told(tmp_path: Path, capsys: pyt
 @pytest.mark.parametrize(
     ("now", "said"),
     [
-        ({"width": 4}, "cannot go on with another network: size mismatch for 0.weight: "),
+        (
+            {"width": 4},
+            "network was (0): Linear(in_features=4, out_features=3, bias=True), "
+            "is (0): Linear(in_features=4, out_features=4, bias=True) now; ",
+        ),
         (
             {"fixed": {"classes": {"left_atrium": 1}, "spacing": [2, 2]}},
             "cannot go on with other settings: spacing was None, is [2, 2] now; ",
