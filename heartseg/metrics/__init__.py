@@ -1,4 +1,4 @@
-"""What a mask is worth: overlap, surface distances in mm, volumes and the clinical numbers made of them."""
+"""Metrics of masks: overlap, surface distances in mm, volumes and clinical measures."""
 
 from heartseg.metrics.case_metrics import case_metrics, mean_metrics
 from heartseg.metrics.clinical import (

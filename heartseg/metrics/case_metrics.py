@@ -1,4 +1,4 @@
-"""The numbers of one case, and their means over cases."""
+"""Metrics of one case, and their means over cases."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ import torch
 
 from heartseg.metrics.clinical import volume_ml
 from heartseg.metrics.empty_masks import count_missing, empty_metrics
-from heartseg.metrics.masks import Array, around, as_arrays, bounds, count, crop
-from heartseg.metrics.surface_distances import SURFACE, surface_metrics
+from heartseg.metrics.masks import Array, as_arrays, bounds, common_box, count, crop
+from heartseg.metrics.surface_distances import surface_metrics
+from heartseg.metrics.table import DICE, OF_SURFACES
 
-METRICS = ("dice", *SURFACE)
+METRICS = tuple(metric.name for metric in (DICE, *OF_SURFACES))
 FRACTIONS = ("pred_fraction", "truth_fraction")
 
 
@@ -25,7 +26,7 @@ def case_metrics(
     classes: Mapping[str, int],
     tolerance: float = 2.0,
 ) -> dict[str, Any]:
-    """Compare two label maps ``[x, y, z]`` of one case, each class by itself.
+    """Compare two label maps ``[x, y, z]`` of one case, class by class.
 
     Args:
         pred, truth: label maps on one grid.
@@ -34,26 +35,26 @@ def case_metrics(
         tolerance: mm, of the normalised surface Dice.
 
     Returns:
-        The mean over classes of every metric (None where no class has it), ``missing``: how many distances do
-        not exist because one of the masks is empty (the policy: `heartseg.metrics.empty_masks`), ``pred_fraction`` and
-        ``truth_fraction``: the share of the map's voxels that are of any class, and ``classes``: per class
+        The mean over classes of every metric (None if no class has it); ``missing``: the number of distances that do
+        not exist because one of the masks is empty (the policy: `heartseg.metrics.empty_masks`); ``pred_fraction`` and
+        ``truth_fraction``: the share of the map's voxels that belong to any class; and ``classes``: for each class
         ``dice``, the metrics of `surface_metrics`, and the volumes ``pred_ml`` and ``truth_ml``.
 
     Raises:
-        InputError: shapes that differ, maps that are not 3D, a spacing or tolerance that cannot be.
+        InputError: shapes that differ, maps that are not 3D, an invalid spacing or tolerance.
     """
     one, other = as_arrays(pred, truth, "label maps")
     voxels = max(1, math.prod(one.shape))
     if 0 not in classes.values():
-        # The whole maps are read once; what follows for each class reads only the heart.
+        # The whole maps are read once; everything after this, for each class, reads only the heart.
         boxes = [box for box in (bounds(one), bounds(other)) if box is not None]
-        box = around(boxes) if boxes else (slice(0, 0),) * one.ndim
+        box = common_box(boxes) if boxes else (slice(0, 0),) * one.ndim
         one, other = crop(one, box), crop(other, box)
     rows: dict[str, dict[str, float | None]] = {}
     for name, value in classes.items():
         p, t = one == value, other == value
         rows[name] = {
-            "dice": _dice(p, t),
+            DICE.name: _dice(p, t),
             **surface_metrics(p, t, spacing, tolerance),
             "pred_ml": round(volume_ml(p, spacing), 3),
             "truth_ml": round(volume_ml(t, spacing), 3),
@@ -70,12 +71,12 @@ def case_metrics(
 def _dice(pred: Array, truth: Array) -> float | None:
     sizes = count(pred), count(truth)
     if not all(sizes):
-        return empty_metrics(["dice"], both=not any(sizes))["dice"]
+        return empty_metrics([DICE.name], both=not any(sizes))[DICE.name]
     return 2 * count(pred & truth) / sum(sizes)
 
 
 def mean_metrics(rows: Sequence[Mapping[str, Any]], metrics: Sequence[str] = METRICS) -> dict[str, float | None]:
-    """Mean of each metric over the rows that have it; None where none has."""
+    """Return the mean of each metric over the rows that have it; None if no row has it."""
     means: dict[str, float | None] = {}
     for metric in metrics:
         values = [row[metric] for row in rows if row.get(metric) is not None]

@@ -1,62 +1,62 @@
-"""Clinical numbers of masks: volumes, what a ventricle ejects, the mass of its wall."""
+"""Clinical measures of masks: volumes, stroke volume, ejection fraction and myocardial mass."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from numbers import Real
 from typing import Any
 
 import numpy as np
 import torch
 
 from heartseg.errors import InputError
-from heartseg.metrics.masks import as_arrays, check_boolean, check_spacing, count
+from heartseg.metrics.masks import as_arrays, check_boolean, count
+from heartseg.numbers import check_spacing, is_number
 
-MYOCARDIAL_DENSITY = 1.05  # g/mL, as cardiac MR reports it (SCMR: Schulz-Menger et al., 2020)
+MYOCARDIAL_DENSITY = 1.05  # g/mL, the value used in cardiac MR (SCMR: Schulz-Menger et al., 2020)
 
 
 def volume_ml(mask: torch.Tensor | np.ndarray, spacing: Sequence[float]) -> float:
-    """Volume of a boolean mask ``[x, y, z]`` in mL: its voxels times their size, spacing in mm per axis.
+    """Return the volume of a boolean mask ``[x, y, z]`` in mL; spacing in mm per axis.
 
     Raises InputError for a mask that is not boolean or not 3D, or a spacing that is not three positive numbers.
     """
     array, _ = as_arrays(mask, mask)
     check_boolean(mask)
     if array.ndim != 3:
-        raise InputError(f"mask: {array.ndim} axes enclose no volume; give [x, y, z] without channel or batch")
+        raise InputError(f"mask: {array.ndim} axes have no volume; give [x, y, z] without channel or batch")
     return count(array) * float(np.prod(check_spacing(spacing, 3))) / 1000
 
 
 def stroke_volume_ml(edv: float, esv: float) -> float:
-    """Stroke volume in mL: the volume of a ventricle's cavity at end-diastole (edv) less that at end-systole (esv).
+    """Return the stroke volume in mL: a ventricle's cavity at end-diastole (edv) minus that at end-systole (esv).
 
-    Negative where esv is the larger: the frames are swapped, or a mask is wrong. Raises InputError for volumes
-    that are negative or not finite.
+    It is negative if esv is larger, that is if the frames are swapped or a mask is wrong. Raises InputError for
+    volumes that are negative or not finite.
     """
     return _volume(edv, "EDV") - _volume(esv, "ESV")
 
 
 def ejection_fraction(edv: float, esv: float) -> float | None:
-    """Ejection fraction in percent: the stroke volume over the end-diastolic volume, both volumes in mL.
+    """Return the ejection fraction in percent: stroke volume over end-diastolic volume, from volumes in mL.
 
-    None for an end-diastolic volume of 0: nothing was found that could eject. Raises as `stroke_volume_ml`.
+    It is None for an end-diastolic volume of 0, that is if no cavity was found. Raises as `stroke_volume_ml`.
     """
     stroke = stroke_volume_ml(edv, esv)
     return 100 * stroke / edv if edv else None
 
 
 def myocardial_mass_g(volume_ml: float) -> float:
-    """Mass in g of so many mL of myocardium, at `MYOCARDIAL_DENSITY`. Raises InputError for a negative volume."""
+    """Return the mass in g of a volume of myocardium. Raises InputError for a volume that is negative or not finite."""
     return _volume(volume_ml, "myocardium") * MYOCARDIAL_DENSITY
 
 
 def ventricle_function(
     end_diastole: torch.Tensor | np.ndarray, end_systole: torch.Tensor | np.ndarray, spacing: Sequence[float]
 ) -> dict[str, float | None]:
-    """What a ventricle does between two frames: its cavity's masks ``[x, y, z]`` of one patient, spacing in mm.
+    """Return a ventricle's function from masks ``[x, y, z]`` of its cavity at end-diastole and end-systole.
 
-    Returns ``edv_ml``, ``esv_ml``, ``stroke_volume_ml`` and ``ejection_fraction`` in percent (None for an empty
-    end-diastole). Raises as `volume_ml`.
+    The spacing is in mm. Returns ``edv_ml``, ``esv_ml``, ``stroke_volume_ml`` and ``ejection_fraction`` in percent
+    (None if the end-diastolic mask is empty). Raises as `volume_ml`.
     """
     edv, esv = volume_ml(end_diastole, spacing), volume_ml(end_systole, spacing)
     return {
@@ -68,7 +68,6 @@ def ventricle_function(
 
 
 def _volume(value: Any, name: str) -> float:
-    number = isinstance(value, Real)
-    if not number or not 0 <= value < float("inf"):
-        raise InputError(f"{name}: {value} mL is no volume; give a number from 0 on")
+    if not is_number(value) or not 0 <= value < float("inf"):
+        raise InputError(f"{name}: {value} mL is not a volume; give a number of 0 or more")
     return float(value)

@@ -1,4 +1,4 @@
-"""How far each point of one set of voxels lies from the nearest of another, in mm, exactly."""
+"""Exact distance in mm from each voxel of one set to the nearest voxel of another."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from scipy.spatial import KDTree
 
 from heartseg.metrics.masks import Array
 
-# From so many points on, more threads save more than they cost to start, on a busy machine too.
+# With at least this many points, threads save more time than they take to start, even on a busy machine.
 POINTS_FOR_THREADS = 8192
-# A GPU compares so many pairs at a time (256 MiB of squares) and in all; more are faster in a tree on the CPU.
+# Pairs that a GPU compares at a time (256 MiB of squares) and in all; with more, a tree on the CPU is faster.
 PAIRS_AT_A_TIME = 2**26
 PAIRS_ON_GPU = 2**31
 
 
 def nearest_distances(points: Array, others: Array, spacing: Sequence[float]) -> np.ndarray:
-    """Distance in mm from each of ``points`` to the nearest of ``others``.
+    """Return the distance in mm from each of ``points`` to the nearest of ``others``.
 
     Args:
-        points, others: voxel indices ``[n, axes]`` and ``[m, axes]``, m at least 1, both NumPy's or on one GPU.
+        points, others: voxel indices ``[n, axes]`` and ``[m, axes]``, m at least 1; both NumPy arrays or on one GPU.
         spacing: mm per axis.
 
     Returns:
         ``[n]`` float64. Only the choice of the nearest is subject to rounding: the distance itself is computed
-        from whole steps between voxels, so that 3 steps of 1.1 mm are 3.3 mm wherever they lie.
+        from whole steps between voxels, so that 3 steps of 1.1 mm are 3.3 mm anywhere in the volume.
     """
     if isinstance(points, torch.Tensor):
         if len(points) * len(others) <= PAIRS_ON_GPU:
@@ -37,11 +37,11 @@ def nearest_distances(points: Array, others: Array, spacing: Sequence[float]) ->
 
 
 def nearest_by_tree(points: np.ndarray, others: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
-    """Index of the nearest of ``others`` for each of ``points``.
+    """Return the index of the nearest of ``others`` for each of ``points``.
 
-    The kind of k-d tree matters where many points are nearly equally near, as from within a sphere: loose cells and
-    large leaves cost little elsewhere, and are four times as fast there as scipy's defaults. They beat a distance
-    transform of the box in every case that was measured, for masks far apart too, so there is no second way.
+    The settings of the k-d tree matter if many points are almost equally near, as seen from the centre of a sphere:
+    loose cells and large leaves are four times as fast there as scipy's defaults, and cost little elsewhere. They were
+    faster than a distance transform of the box in every case measured, also for masks far apart.
     """
     tree = KDTree(others * spacing, leafsize=64, compact_nodes=False)
     threads = torch.get_num_threads() if len(points) >= POINTS_FOR_THREADS else 1
@@ -49,7 +49,7 @@ def nearest_by_tree(points: np.ndarray, others: np.ndarray, spacing: Sequence[fl
 
 
 def nearest_by_pairs(points: torch.Tensor, others: torch.Tensor, spacing: Sequence[float]) -> torch.Tensor:
-    """As `nearest_by_tree`, by comparing all pairs in tensors, on their device."""
+    """Return the same as `nearest_by_tree` by comparing all pairs as tensors, on their device."""
     if len(points) == 0:
         return torch.empty(0, dtype=torch.long, device=points.device)
     index, others = [], others.float()

@@ -1,4 +1,4 @@
-"""Two series of numbers of the same cases: do they differ?"""
+"""Paired comparison of two measurements of the same cases."""
 
 from __future__ import annotations
 
@@ -10,28 +10,33 @@ from scipy.stats import wilcoxon
 
 from heartseg.errors import InputError
 
-DIGITS = 12  # differences that agree to so many decimals are ties: a sum's last digit decides no rank
-ENOUGH = 6  # pairs that differ; of fewer even the most lopsided has p = 2 / 2**5 > 0.05
+DIGITS = 12  # differences that agree to this many decimals are ties, so rounding does not decide a rank
+ENOUGH = 6  # differing pairs; with fewer, even the most one-sided result has p = 2 / 2**5 > 0.05
+
+
+def complete_pairs(a: Sequence[float | None], b: Sequence[float | None]) -> list[tuple[float, float]]:
+    """Return the pairs in which both numbers are known. Raises InputError for series of different length."""
+    if len(a) != len(b):
+        raise InputError(f"pairs: {len(a)} and {len(b)} numbers; give one of each for every case")
+    return [(x, y) for x, y in zip(a, b, strict=True) if x is not None and y is not None]
 
 
 def paired_test(a: Sequence[float | None], b: Sequence[float | None]) -> dict[str, Any]:
     """Compare two measurements of each case, b against a.
 
     Args:
-        a, b: a number for each case, in the same order; None where it is missing.
+        a, b: a number for each case, in the same order; None if it is missing.
 
     Returns:
-        ``n`` pairs of which both are there, ``missing``: pairs left out since one is not, ``mean_a``, ``mean_b``
-        and ``mean_difference`` (b - a) of the n, ``higher`` and ``lower``: in how many b is, and ``p`` of the
-        two-sided signed-rank test (Wilcoxon, 1945), by `scipy.stats.wilcoxon` of the pairs that differ: exact for
-        up to 50 without ties. p is 1 where none differs. Means and p are None without a pair.
+        ``n``: the number of complete pairs; ``missing``: the number of others, which are left out; ``mean_a``,
+        ``mean_b`` and ``mean_difference`` (b - a) of the n pairs; ``higher`` and ``lower``: the number of pairs in
+        which b is higher or lower; and ``p`` of the two-sided signed-rank test (Wilcoxon, 1945), by
+        `scipy.stats.wilcoxon` on the pairs that differ: exact for up to 50 pairs without ties, 1 if no pair differs.
+        Means and p are None without a complete pair.
 
-    Raises:
-        InputError: series of different length.
+    Raises InputError for series of different length.
     """
-    if len(a) != len(b):
-        raise InputError(f"pairs: {len(a)} and {len(b)} numbers; give one of each for every case")
-    pairs = [(x, y) for x, y in zip(a, b, strict=True) if x is not None and y is not None]
+    pairs = complete_pairs(a, b)
     differences = np.round([y - x for x, y in pairs], DIGITS)
     moved = differences[differences != 0]
     result: dict[str, Any] = dict.fromkeys(("mean_a", "mean_b", "mean_difference", "p"))

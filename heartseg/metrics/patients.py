@@ -1,4 +1,4 @@
-"""Patients from their frames: which is end-diastole, what the ventricles eject, and whether two readers agree."""
+"""Measures of patients from their frames: phases, volumes and function of the ventricles, agreement of two readers."""
 
 from __future__ import annotations
 
@@ -11,20 +11,21 @@ from scipy.stats import pearsonr
 from heartseg.data.acdc import INFO, PHASES
 from heartseg.errors import InputError
 from heartseg.metrics.clinical import ejection_fraction, myocardial_mass_g, stroke_volume_ml
+from heartseg.metrics.paired_test import complete_pairs
 
-TOLD, GUESSED = INFO, "larger left ventricle"  # how the phases of a patient's frames are known
+GIVEN, GUESSED = INFO, "larger left ventricle"  # sources of the phases of a patient's frames
 CHAMBERS = {"lv": "left", "rv": "right"}
-PARTS = "parts"  # where a configuration names its classes of these:
+PARTS = "parts"  # the id under which a configuration assigns its classes to these roles
 ROLES = (*CHAMBERS.values(), "myocardium")
-OF_A_CHAMBER = ("edv_ml", "esv_ml", "sv_ml", "ef_percent")
-MEASURES = (*(f"{chamber}_{name}" for chamber in CHAMBERS for name in OF_A_CHAMBER), "lv_mass_g")
-OF_ONE_FRAME = {"lv_ml": "left", "rv_ml": "right", "myocardium_ml": "myocardium"}
-LIMITS = 1.96  # standard deviations from the bias: between them lie 95 % of normal differences
-ENOUGH = 3  # pairs; through two points there is always a line
+CHAMBER_MEASURES = ("edv_ml", "esv_ml", "sv_ml", "ef_percent")
+MEASURES = (*(f"{chamber}_{name}" for chamber in CHAMBERS for name in CHAMBER_MEASURES), "lv_mass_g")
+FRAME_MEASURES = {"lv_ml": "left", "rv_ml": "right", "myocardium_ml": "myocardium"}
+LIMIT_SDS = 1.96  # standard deviations on either side of the bias: 95 % of normally distributed differences
+MIN_PAIRS = 3  # for a correlation; two points are always on a line
 
 
 class Frame(NamedTuple):
-    """One frame of a patient: volumes in mL by class, and its phase, "ED" or "ES", where it was told."""
+    """One frame of a patient: volumes in mL by class, and its phase, "ED" or "ES", if given."""
 
     id: str
     patient: str
@@ -33,30 +34,30 @@ class Frame(NamedTuple):
 
 
 def check_ventricles(ventricles: Mapping[str, str], classes: Mapping[str, Any]) -> dict[str, str]:
-    """The classes of left and right ventricle and myocardium, by these names (`ROLES`).
+    """Return the class of each of the `ROLES`: left and right ventricle and myocardium.
 
-    Raises InputError for one that is missing, superfluous, or no class.
+    Raises InputError for a role that is missing or unknown, or a name that is not a class.
     """
     if set(ventricles) != set(ROLES):
         raise InputError(f"{PARTS}: names {', '.join(ventricles) or 'nothing'}; give a class for {', '.join(ROLES)}")
     for role, name in ventricles.items():
         if name not in classes:
-            raise InputError(f"{PARTS}: {role}: {name!r} is no class; there are: {', '.join(classes)}")
+            raise InputError(f"{PARTS}: {role}: {name!r} is not a class; there are: {', '.join(classes)}")
     return dict(ventricles)
 
 
 def find_phases(frames: Sequence[Frame], cavity: str) -> dict[str, str]:
-    """Phase by id, of the frames that have one.
+    """Return the phase by id, for the frames that have one.
 
-    Where a phase of one of a patient's frames was told, what was told counts. Else, of two or more frames, the
-    one with the largest volume of the class ``cavity``, the left ventricle, is end-diastole and the one with
-    the smallest end-systole; of equal ones the first by id comes first. A single frame has none.
+    If the phase of any of a patient's frames is given, given phases are used. Otherwise, with two or more frames, the
+    one with the largest volume of the class ``cavity``, the left ventricle, is end-diastole and the one with the
+    smallest is end-systole; frames of equal volume are ordered by id. A single frame has no phase.
     """
     phases: dict[str, str] = {}
     for own in _by_patient(frames).values():
-        told = {frame.id: frame.phase for frame in own if frame.phase}
-        if told:
-            phases |= told
+        given = {frame.id: frame.phase for frame in own if frame.phase}
+        if given:
+            phases |= given
         elif len(own) > 1:
             ordered = sorted(own, key=lambda frame: (-frame.millilitres[cavity], frame.id))
             phases[ordered[0].id], phases[ordered[-1].id] = PHASES
@@ -64,41 +65,38 @@ def find_phases(frames: Sequence[Frame], cavity: str) -> dict[str, str]:
 
 
 def patient_rows(frames: Sequence[Frame], ventricles: Mapping[str, str]) -> list[dict[str, Any]]:
-    """What is known of each patient, sorted by patient.
+    """Return one row per patient, sorted by patient.
 
     Args:
-        frames: of any number of patients, with the volumes of the classes that ``ventricles`` names.
+        frames: frames of any number of patients, with the volumes of the classes named in ``ventricles``.
         ventricles: as `check_ventricles` returns them.
 
     Returns:
-        For each ``patient`` how many ``frames``, ``ed`` and ``es``: their ids, ``phases_by``: how these are known
-        (`TOLD`, `GUESSED`; see `find_phases`), and `MEASURES`: of each chamber ``edv_ml`` and ``esv_ml`` at the
-        left ventricle's end-diastole and end-systole, as is usual, stroke volume ``sv_ml`` and ``ef_percent``,
-        and ``lv_mass_g``, the myocardium's at end-diastole. Of a patient with one frame its volumes too
-        (`OF_ONE_FRAME`). None for what is not known.
+        For each ``patient`` the number of ``frames``; the ids of ``ed`` and ``es``; ``phases_by``: the source of these
+        (`GIVEN` or `GUESSED`, see `find_phases`); and `MEASURES`: for each chamber ``edv_ml`` and ``esv_ml``, by
+        convention at the left ventricle's end-diastole and end-systole, stroke volume ``sv_ml`` and ``ef_percent``,
+        and ``lv_mass_g``, the myocardium's at end-diastole. Patients with a single frame also have its volumes
+        (`FRAME_MEASURES`). Unknown values are None.
     """
     phases = find_phases(frames, ventricles["left"])
     return [_row(patient, own, phases, ventricles) for patient, own in sorted(_by_patient(frames).items())]
 
 
 def agreement(measured: Sequence[float | None], truth: Sequence[float | None]) -> dict[str, Any]:
-    """How well a measurement agrees with the truth, or with another one (Bland & Altman, 1986).
+    """Return the agreement of a measurement with the truth, or with another measurement (Bland & Altman, 1986).
 
     Args:
-        measured, truth: a number for each patient, in the same order; None where it is missing.
+        measured, truth: a number for each patient, in the same order; None if it is missing.
 
     Returns:
-        ``n`` pairs of which both are there, and of these ``bias``: the mean of the differences, measured less
-        truth; ``sd``: their standard deviation (n - 1); ``lower`` and ``upper``: the limits of agreement, bias
-        -+ 1.96 sd; ``mae``: the mean of their sizes; ``r``: Pearson's correlation. None where there are too few
-        pairs (1, for sd and limits 2, for r 3), and r too where one of the series is constant.
+        ``n``: the number of complete pairs; ``bias``: the mean of their differences, measured - truth; ``sd``: the
+        standard deviation of the differences (n - 1); ``lower`` and ``upper``: the limits of agreement, bias -+ 1.96
+        sd; ``mae``: the mean absolute difference; ``r``: Pearson's correlation. They are None with too few pairs
+        (bias and mae need 1, sd and limits 2, r 3), r also if one of the series is constant.
 
-    Raises:
-        InputError: series of different length.
+    Raises InputError for series of different length.
     """
-    if len(measured) != len(truth):
-        raise InputError(f"pairs: {len(measured)} and {len(truth)} numbers; give one of each for every patient")
-    pairs = [(x, y) for x, y in zip(measured, truth, strict=True) if x is not None and y is not None]
+    pairs = complete_pairs(measured, truth)
     result: dict[str, Any] = {"n": len(pairs), **dict.fromkeys(("bias", "sd", "lower", "upper", "mae", "r"))}
     if pairs:
         one, other = np.array(pairs, dtype=float).T
@@ -107,8 +105,8 @@ def agreement(measured: Sequence[float | None], truth: Sequence[float | None]) -
         result |= {"bias": bias, "mae": float(np.abs(differences).mean())}
         if len(pairs) > 1:
             sd = float(differences.std(ddof=1))
-            result |= {"sd": sd, "lower": bias - LIMITS * sd, "upper": bias + LIMITS * sd}
-        if len(pairs) >= ENOUGH and np.ptp(one) and np.ptp(other):
+            result |= {"sd": sd, "lower": bias - LIMIT_SDS * sd, "upper": bias + LIMIT_SDS * sd}
+        if len(pairs) >= MIN_PAIRS and np.ptp(one) and np.ptp(other):
             result["r"] = float(pearsonr(one, other).statistic)
     return result
 
@@ -125,7 +123,7 @@ def _row(
 ) -> dict[str, Any]:
     at = {phases[frame.id]: frame for frame in frames if frame.id in phases}
     ends = [at.get(phase) for phase in PHASES]
-    by = TOLD if any(frame.phase for frame in frames) else GUESSED
+    by = GIVEN if any(frame.phase for frame in frames) else GUESSED
     row: dict[str, Any] = {
         "patient": patient,
         "frames": len(frames),
@@ -137,9 +135,9 @@ def _row(
         ejected: tuple[float | None, ...] = (None, None)
         if edv is not None and esv is not None:
             ejected = stroke_volume_ml(edv, esv), ejection_fraction(edv, esv)
-        row |= {f"{chamber}_{name}": value for name, value in zip(OF_A_CHAMBER, (edv, esv, *ejected), strict=True)}
+        row |= {f"{chamber}_{name}": value for name, value in zip(CHAMBER_MEASURES, (edv, esv, *ejected), strict=True)}
     diastole, only = ends[0], frames[0] if len(frames) == 1 else None
     row["lv_mass_g"] = None if diastole is None else myocardial_mass_g(diastole.millilitres[ventricles["myocardium"]])
-    for name, role in OF_ONE_FRAME.items():
+    for name, role in FRAME_MEASURES.items():
         row[name] = None if only is None else only.millilitres[ventricles[role]]
     return row

@@ -1,9 +1,8 @@
-"""Every distance between the surfaces of two masks, in mm, from one pass."""
+"""Distances between the surfaces of two masks, in mm, from one pass."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -11,20 +10,20 @@ import torch
 
 from heartseg.errors import InputError
 from heartseg.metrics.empty_masks import empty_metrics
-from heartseg.metrics.masks import Array, around, as_arrays, bounds, check_boolean, check_spacing, count, crop
+from heartseg.metrics.masks import Array, as_arrays, bounds, check_boolean, common_box, count, crop
 from heartseg.metrics.nearest_distances import nearest_distances
-
-SURFACE = ("hd95", "hd", "assd", "nsd", "boundary_dice")
+from heartseg.metrics.table import OF_SURFACES
+from heartseg.numbers import check_spacing, is_number
 
 
 def surface_metrics(
     pred: torch.Tensor | np.ndarray, truth: torch.Tensor | np.ndarray, spacing: Sequence[float], tolerance: float = 2.0
 ) -> dict[str, float | None]:
-    """Distances between the surfaces of two masks, as MONAI defines them.
+    """Return the distances between the surfaces of two masks, as defined by MONAI.
 
-    The surface of a mask is its voxels with a face neighbour outside it (MONAI's ``get_mask_edges``); beyond the
-    border of the image is outside. Distances run between voxel centres. Each surface voxel has one: to the
-    nearest voxel of the other surface.
+    The surface of a mask is its voxels with a face neighbour outside it (MONAI's ``get_mask_edges``); everything beyond
+    the border of the image is outside. The distance of a surface voxel is that of its centre to the nearest centre of
+    the other surface.
 
     Args:
         pred, truth: boolean masks ``[x, y]`` or ``[x, y, z]`` on one grid, tensors (on a CPU or GPU) or arrays.
@@ -34,39 +33,35 @@ def surface_metrics(
     Returns:
         ``hd95`` and ``hd``: 95th percentile (linear between ranks) and maximum of the distances from one surface,
         the larger of the two directions. ``assd``: mean of the distances from both surfaces together.
-        ``nsd``: share of the voxels of both surfaces that lie within the tolerance of the other (Nikolov et al.,
-        2018), by MONAI's default counted in voxels, not in mm². Distances and tolerance meet in single precision,
-        as MONAI's do: a sum's last digit decides nothing.
+        ``nsd``: share of the voxels of both surfaces that are within the tolerance of the other (Nikolov et al.,
+        2018), counted in voxels, not in mm², as is MONAI's default. Distances and tolerance are compared in single
+        precision, as in MONAI, so rounding decides nothing.
         ``boundary_dice``: Dice of the voxels of the two surfaces, that is NSD at tolerance 0, or Boundary IoU
-        (Cheng et al., 2021) with a band of one voxel, as a Dice. It is strict: a shift by a voxel may bring it
-        to 0. The symmetric boundary Dice of Yeghiazaryan and Voiculescu (2018) is another measure.
+        (Cheng et al., 2021) with a band of one voxel, as a Dice. It is strict: a shift by one voxel may reduce it to
+        0. The symmetric boundary Dice of Yeghiazaryan and Voiculescu (2018) is a different measure.
         Empty masks: see `heartseg.metrics.empty_masks`.
 
     Raises:
-        InputError: shapes that differ, masks that are not boolean or have other than two or three axes, a spacing
-            that is not one positive number for each, a negative tolerance.
+        InputError: shapes that differ, masks that are not boolean or do not have two or three axes, a spacing that is
+            not one positive number per axis, a negative tolerance.
     """
     one, other = as_arrays(pred, truth)
     check_boolean(pred, truth)
     if one.ndim not in (2, 3):
         raise InputError(f"masks: {one.ndim} axes; give [x, y] or [x, y, z], one class without channel or batch")
     steps = check_spacing(spacing, one.ndim)
-    if not _number(tolerance) or not tolerance >= 0:
-        raise InputError(f"tolerance: {tolerance} mm is no distance; give a number of 0 or more")
+    if not is_number(tolerance) or not tolerance >= 0:
+        raise InputError(f"tolerance: {tolerance} mm is not a distance; give a number of 0 or more")
     boxes = [box for box in (bounds(one), bounds(other)) if box is not None]
     if len(boxes) < 2:
-        return empty_metrics(SURFACE, both=not boxes)
-    # Outside the box around both nothing belongs to either, so its border may stand for the image's.
-    box = around(boxes)
+        return empty_metrics((metric.name for metric in OF_SURFACES), both=not boxes)
+    # Nothing outside the box around both belongs to either mask, so its border can stand for the image's.
+    box = common_box(boxes)
     return _compare(_surface(crop(one, box)), _surface(crop(other, box)), steps, tolerance)
 
 
-def _number(value: Any) -> bool:
-    return isinstance(value, Real)
-
-
 def _compare(a: Array, b: Array, spacing: tuple[float, ...], tolerance: float) -> dict[str, Any]:
-    # Voxels on both surfaces are at distance 0 without a search.
+    # Voxels on both surfaces have distance 0 and need no search.
     shared, only_a, only_b = count(a & b), _points(a & ~b), _points(b & ~a)
     total = 2 * shared + len(only_a) + len(only_b)
     directions = [

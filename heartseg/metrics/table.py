@@ -1,4 +1,4 @@
-"""The one table of metrics: what results, tables, figures, comparisons and Kaggle know of each."""
+"""The table of metrics, used by results, tables, figures, comparisons and Kaggle."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ MM = "mm"
 
 
 class Metric(NamedTuple):
-    """A metric's name in files, its label for people, its unit ("" for a share), and the digits that are shown."""
+    """A metric: its name in files, its label for people, its unit ("" for a share) and the digits to show."""
 
     name: str
     label: str
     unit: str = ""
     digits: int = 4
     lower_is_better: bool = False
-    shown: bool = True  # in the table of an evaluation; the files hold all
+    shown: bool = True  # in the table of an evaluation; files hold all metrics
 
     @property
     def title(self) -> str:
@@ -26,40 +26,40 @@ class Metric(NamedTuple):
         return f"{self.label} in {self.unit}" if self.unit else self.label
 
 
-TABLE: dict[str, Metric] = {
-    metric.name: metric
-    for metric in (
-        Metric("dice", "Dice"),
-        Metric("hd95", "HD95", MM, 2, lower_is_better=True),
-        Metric("hd", "HD", MM, 2, lower_is_better=True, shown=False),
-        Metric("assd", "ASSD", MM, 2, lower_is_better=True),
-        Metric("nsd", "NSD"),
-        Metric("boundary_dice", "boundary Dice", shown=False),
-        Metric("auroc", "AUROC"),
-        Metric("auprc", "AUPRC"),
-        Metric("accuracy", "accuracy"),
-        Metric("log_loss", "log loss", lower_is_better=True),
-    )
-}
+DICE = Metric("dice", "Dice")
+OF_SURFACES = (
+    Metric("hd95", "HD95", MM, 2, lower_is_better=True),
+    Metric("hd", "HD", MM, 2, lower_is_better=True, shown=False),
+    Metric("assd", "ASSD", MM, 2, lower_is_better=True),
+    Metric("nsd", "NSD"),
+    Metric("boundary_dice", "boundary Dice", shown=False),
+)
+OF_PROBABILITIES = (
+    Metric("auroc", "AUROC"),
+    Metric("auprc", "AUPRC"),
+    Metric("accuracy", "accuracy"),
+    Metric("log_loss", "log loss", lower_is_better=True),
+)
+TABLE: dict[str, Metric] = {metric.name: metric for metric in (DICE, *OF_SURFACES, *OF_PROBABILITIES)}
 
 
 def find_metric(name: str, known: Iterable[str] = TABLE) -> Metric:
-    """Return a metric of the table. Raises InputError, with the nearest of the ``known`` names, for any other."""
-    known = [each for each in TABLE if each in set(known)]
+    """Return the metric of this name. Raises InputError, with the nearest of the ``known`` names, if it is not one."""
+    known = [metric.name for metric in metrics_in(known)]
     if name not in known:
         raise InputError(f"metric {name}: unknown; {nearest(name, known)}")
     return TABLE[name]
 
 
 def key_metric(name: str) -> Metric:
-    """Return the metric behind the name that an evaluator gives its key metric: ``val_mean_dice`` is ``dice``.
+    """Return the metric of an evaluator's key metric name: ``val_mean_dice`` is ``dice``.
 
-    Raises InputError where the table has none of this name.
+    Raises InputError if the table has no such metric.
     """
     return find_metric(name.removeprefix("val_").removeprefix("mean_"))
 
 
 def metrics_in(names: Iterable[str]) -> list[Metric]:
-    """Return the metrics of the table that are among the names, in the table's order."""
-    there = set(names)
-    return [metric for metric in TABLE.values() if metric.name in there]
+    """Return the metrics with these names, in the table's order; other names are ignored."""
+    wanted = set(names)
+    return [metric for metric in TABLE.values() if metric.name in wanted]

@@ -1,4 +1,4 @@
-"""Patients of an evaluation: volumes, ejection fractions, errors, agreement, and what is nominal."""
+"""Patients of an evaluation: volumes, ejection fractions, errors, agreement, and nominal units."""
 
 import csv
 
@@ -22,7 +22,7 @@ SIZE = (10.0, 10.0, 10.0)  # mm: a voxel is a mL
 
 
 def heart(crescent, wall, cavity, spacing=SIZE):
-    """A label map with so many voxels of each class."""
+    """Return a label map with these numbers of voxels of each class."""
     labels = torch.repeat_interleave(
         torch.arange(4), torch.tensor([640 - crescent - wall - cavity, crescent, wall, cavity])
     )
@@ -34,7 +34,7 @@ def frame(identity, pred, truth, spacing=SIZE, **entry):
     return {"id": identity, **entry}, {"pred": heart(*pred, spacing), "label": heart(*truth, spacing)}
 
 
-def judge(folder, batch, nominal=None, weights=None):
+def report(folder, batch, nominal=None, weights=None):
     handlers = [CaseMetrics(folder, CLASSES, weights), ClinicalReport(folder, VENTRICLES, nominal)]
     evaluate(handlers, batch)
     return strict(folder / "clinical.json")
@@ -59,7 +59,7 @@ OTHER = [
 
 
 def test_numbers_by_hand(tmp_path):
-    found = judge(tmp_path, ONE)
+    found = report(tmp_path, ONE)
     [row] = found["patients"]
     expected = {
         "lv_edv_ml": (160, 150, 10),
@@ -92,9 +92,9 @@ def test_numbers_by_hand(tmp_path):
     assert found["myocardial_density_g_per_ml"] == 1.05
 
 
-def test_agreement_and_where_it_comes_from(tmp_path):
+def test_agreement_and_provenance(tmp_path):
     """Errors of the EF: -10 and 10 %; of the end-diastolic volume: 10 and 0 mL."""
-    found = judge(tmp_path, [*ONE, *OTHER])
+    found = report(tmp_path, [*ONE, *OTHER])
     assert found["averaged_over"] == {"which": "unseen", "patients": 2, "seen": False, "nominal": 0}
     assert found["agreement"]["unseen"] == found["agreement"]["all"]
     fraction = found["agreement"]["all"]["lv_ef_percent"]
@@ -108,34 +108,34 @@ def test_agreement_and_where_it_comes_from(tmp_path):
 
 
 def test_the_masks_choose_their_own_frames(tmp_path):
-    """By the masks the second frame is the larger one, as one would have it without truths."""
+    """In the masks the second frame is the larger one, as without truths."""
     batch = [frame("a_frame01", (9, 9, 50), (9, 9, 100)), frame("a_frame02", (9, 9, 80), (9, 9, 40))]
-    [row] = judge(tmp_path, batch)["patients"]
+    [row] = report(tmp_path, batch)["patients"]
     assert (row["ed_pred"], row["ed_truth"]) == ("a_frame02", "a_frame01")
     assert (row["lv_edv_ml_pred"], row["lv_esv_ml_pred"], row["lv_edv_ml_truth"]) == (80, 50, 100)
 
 
-def test_what_was_told_holds_for_both(tmp_path):
-    told = [
+def test_given_phases_apply_to_masks_and_truths(tmp_path):
+    given = [
         frame("a_frame01", (9, 9, 50), (9, 9, 100), patient="p", phase="ED", group="DCM"),
         frame("a_frame12", (9, 9, 80), (9, 9, 40), patient="p", phase="ES", group="DCM"),
     ]
-    [row] = judge(tmp_path, told)["patients"]
+    [row] = report(tmp_path, given)["patients"]
     assert (row["patient"], row["group"], row["phases_by"]) == ("p", "DCM", "Info.cfg")
     assert (row["ed_pred"], row["ed_truth"]) == ("a_frame01", "a_frame01")
     assert (row["lv_ef_percent_pred"], row["lv_ef_percent_truth"]) == (-60, 60)
 
 
-def test_a_patient_of_one_frame_has_a_row_and_counts_nowhere(tmp_path):
-    found = judge(tmp_path, [*ONE, OTHER[0]])
+def test_a_patient_with_one_frame_has_a_row_but_is_not_in_the_agreement(tmp_path):
+    found = report(tmp_path, [*ONE, OTHER[0]])
     alone = found["patients"][1]
     assert (alone["patient"], alone["frames"], alone["lv_ef_percent_pred"], alone["phases_by"]) == ("b", 1, None, None)
     assert found["agreement"]["all"]["lv_ef_percent"]["n"] == 1
     assert table(tmp_path)["b"]["lv_ef_percent_error"] == ""
 
 
-def test_the_table_for_other_programs(tmp_path):
-    judge(tmp_path, [*ONE, *OTHER], nominal=SIZE)
+def test_the_csv_file(tmp_path):
+    report(tmp_path, [*ONE, *OTHER], nominal=SIZE)
     rows = table(tmp_path)
     assert list(rows["a"])[:6] == ["patient", "group", "frames", "seen", "nominal", "phases_by"]
     assert list(rows["a"])[6:13] == ["ed_pred", "ed_truth", "es_pred", "es_truth"] + [
@@ -146,31 +146,31 @@ def test_the_table_for_other_programs(tmp_path):
     assert (rows["a"]["lv_ef_percent_error"], rows["b"]["lv_ef_percent_error"]) == ("-10.0", "10.0")
 
 
-def test_seen_patients_stand_apart(tmp_path, capsys):
+def test_seen_patients_are_reported_apart(tmp_path, capsys):
     (tmp_path / "model.pt").write_bytes(b"abc")
     write_json(tmp_path / "model.json", {"train": ["a_frame02"]})
-    found = judge(tmp_path, [*ONE, *OTHER], weights=tmp_path / "model.pt")
+    found = report(tmp_path, [*ONE, *OTHER], weights=tmp_path / "model.pt")
     assert [row["seen"] for row in found["patients"]] == [True, False]
     assert found["agreement"]["unseen"]["lv_ef_percent"]["bias"] == 10
     assert found["agreement"]["all"]["lv_ef_percent"]["bias"] == 0
     assert "Masks against truths of 1 unseen patient" in capsys.readouterr().out
     write_json(tmp_path / "model.json", {"train": ["a_frame01", "a_frame02", "b_frame01", "b_frame02"]})
-    found = judge(tmp_path, [*ONE, *OTHER], weights=tmp_path / "model.pt")
+    found = report(tmp_path, [*ONE, *OTHER], weights=tmp_path / "model.pt")
     assert found["averaged_over"] == {"which": "all", "patients": 2, "seen": True, "nominal": 0}
     assert found["agreement"]["unseen"]["lv_ef_percent"]["n"] == 0
 
 
-def test_whether_they_were_seen_may_be_unknown(tmp_path):
+def test_seen_may_be_unknown(tmp_path):
     (tmp_path / "model.pt").write_bytes(b"abc")
-    found = judge(tmp_path, ONE, weights=tmp_path / "model.pt")
+    found = report(tmp_path, ONE, weights=tmp_path / "model.pt")
     assert found["patients"][0]["seen"] is found["averaged_over"]["seen"] is None
     assert table(tmp_path)["a"]["seen"] == ""
 
 
-def test_nominal_spacing_is_said_everywhere(tmp_path, capsys, monkeypatch):
+def test_nominal_spacing_is_marked_everywhere(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "120")
     true = [frame(entry["id"].replace("a_", "c_"), (9, 9, 50), (9, 9, 50), (9.0, 9.0, 9.0)) for entry, _ in ONE]
-    found = judge(tmp_path, [*ONE, *true], nominal=SIZE)
+    found = report(tmp_path, [*ONE, *true], nominal=SIZE)
     assert [row["nominal"] for row in found["patients"]] == [True, False]
     assert found["provenance"]["nominal_spacing"] == list(SIZE)
     units = {measure: part["unit"] for measure, part in found["agreement"]["all"].items()}
@@ -179,21 +179,21 @@ def test_nominal_spacing_is_said_everywhere(tmp_path, capsys, monkeypatch):
         "g (partly nominal)",
         "%",
     )
-    found = judge(tmp_path, ONE, nominal=SIZE)
+    found = report(tmp_path, ONE, nominal=SIZE)
     assert found["agreement"]["all"]["lv_edv_ml"]["unit"] == "mL (nominal)"
-    said = capsys.readouterr().out
-    assert "LV EDV, mL (nominal)" in said and "LV mass, g (nominal)" in said and "LV EF, %" in said
+    text = capsys.readouterr().out
+    assert "LV EDV, mL (nominal)" in text and "LV mass, g (nominal)" in text and "LV EF, %" in text
     labels = [axes.get_ylabel() for axes in draw_bland_altman(found).axes]
     assert labels == ["mask - truth, %"] * 2 + ["mask - truth, mL (nominal)", "mask - truth, g (nominal)"]
 
 
 def test_the_printed_table(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "120")
-    judge(tmp_path, [*ONE, *OTHER])
+    report(tmp_path, [*ONE, *OTHER])
     rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in capsys.readouterr().out.splitlines()]
     assert ["LV EF, %", "2", "-", "+0.0", "-27.7 to +27.7", "10.0"] in rows
     assert ["LV EDV, mL", "2", "-", "+5.0", "-8.9 to +18.9", "5.0"] in rows
-    judge(tmp_path, ONE[:1])
+    report(tmp_path, ONE[:1])
     rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in capsys.readouterr().out.splitlines()]
     assert ["LV EF, %", "0", "-", "-", "-", "-"] in rows
 
@@ -202,7 +202,7 @@ def test_difference_against_mean(tmp_path):
     (tmp_path / "model.pt").write_bytes(b"abc")
     write_json(tmp_path / "model.json", {"train": ["c_frame01"]})
     third = [frame(entry["id"].replace("a_", "c_"), *map(counts, item.values())) for entry, item in ONE]
-    found = judge(tmp_path, [*ONE, *OTHER, *third], weights=tmp_path / "model.pt")
+    found = report(tmp_path, [*ONE, *OTHER, *third], weights=tmp_path / "model.pt")
     figure = draw_bland_altman(found)
     assert [axes.get_title() for axes in figure.axes] == [
         "LV EF, n = 2",
@@ -226,13 +226,13 @@ def counts(labels):
     return [int((labels == value).sum()) for value in (1, 2, 3)]
 
 
-def test_without_a_pair_there_are_empty_panels(tmp_path):
-    figure = draw_bland_altman(judge(tmp_path, ONE[:1]))
+def test_without_pairs_the_panels_are_empty(tmp_path):
+    figure = draw_bland_altman(report(tmp_path, ONE[:1]))
     assert [len(axes.lines) for axes in figure.axes] == [1] * 4  # the line of no difference
 
 
 def test_a_picture_is_written(tmp_path):
-    judge(tmp_path, [*ONE, *OTHER])
+    report(tmp_path, [*ONE, *OTHER])
     picture = matplotlib.image.imread(tmp_path / "bland_altman.png")
     assert picture.shape[1] > 1000
     blue = (abs(picture[..., :3] - to_rgba(BLUE)[:3]) < 0.01).all(axis=-1)
@@ -246,7 +246,7 @@ def test_a_picture_is_written(tmp_path):
     }
 
 
-def test_under_artifacts_the_clean_cases_count(tmp_path):
+def test_with_artifacts_the_clean_cases_are_used(tmp_path):
     conditions = list_conditions(["noise"], "mild")
     batch = [
         ({**entry, "artifact": condition.artifact, "severity": condition.severity}, item)
@@ -259,7 +259,7 @@ def test_under_artifacts_the_clean_cases_count(tmp_path):
     assert (row["frames"], row["lv_ef_percent_pred"]) == (2, 50)
 
 
-def test_a_class_that_is_none(tmp_path):
+def test_unknown_class(tmp_path):
     handler = ClinicalReport(tmp_path, {**VENTRICLES, "left": "ventricle"})
-    with pytest.raises(InputError, match="^parts: left: 'ventricle' is no class; there are: crescent, wall, cavity$"):
+    with pytest.raises(InputError, match="^parts: left: 'ventricle' is not a class; there are: crescent, wall, cavity$"):
         evaluate([CaseMetrics(tmp_path, CLASSES), handler], ONE)

@@ -1,4 +1,4 @@
-"""Volumes, ejection and mass by hand."""
+"""Volumes, ejection fraction and mass by hand."""
 
 import math
 
@@ -24,7 +24,7 @@ def test_volume_by_hand():
     assert volume_ml(mask, (1.25, 1.25, 8)) == 0.75
     assert volume_ml(mask.numpy(), np.array([1.25, 1.25, 8])) == 0.75
     assert volume_ml(mask & False, (1.25, 1.25, 8)) == 0
-    assert volume_ml(torch.ones(10, 10, 10, dtype=torch.bool), (1, 1, 1)) == 1  # a cube of a centimetre
+    assert volume_ml(torch.ones(10, 10, 10, dtype=torch.bool), (1, 1, 1)) == 1  # a cube of 1 cm
 
 
 @pytest.mark.parametrize(("edv", "esv", "stroke", "fraction"), [(120, 48, 72, 60), (150, 150, 0, 0), (80, 0, 80, 100)])
@@ -34,7 +34,7 @@ def test_a_pair_of_frames_by_hand(edv, esv, stroke, fraction):
 
 
 def test_from_masks_to_the_ejection_fraction():
-    """A cavity of 6 x 6 x 5 voxels that becomes one of 4 x 3 x 5, 1 x 1 x 10 mm: 1.8 mL and 0.6 mL."""
+    """A cavity of 6 x 6 x 5 voxels, then 4 x 3 x 5, of 1 x 1 x 10 mm: 1.8 mL and 0.6 mL."""
     spacing = (1, 1, 10)
     edv, esv = volume_ml(box((2, 2, 2), (8, 8, 7)), spacing), volume_ml(box((3, 3, 2), (7, 6, 7)), spacing)
     assert (edv, esv) == (1.8, 0.6)
@@ -42,11 +42,11 @@ def test_from_masks_to_the_ejection_fraction():
     assert ejection_fraction(edv, esv) == pytest.approx(200 / 3, rel=1e-12)
 
 
-def test_frames_that_were_swapped_show():
+def test_swapped_frames_give_a_negative_stroke_volume():
     assert (stroke_volume_ml(50, 100), ejection_fraction(50, 100)) == (-50, -100)
 
 
-def test_without_a_cavity_at_end_diastole_there_is_no_fraction():
+def test_no_ejection_fraction_without_a_cavity_at_end_diastole():
     assert ejection_fraction(0, 0) is None
     assert ejection_fraction(0, 10) is None
 
@@ -58,14 +58,14 @@ def test_mass_by_hand():
 
 
 @pytest.mark.parametrize("volume", [-1, -0.001, math.nan, math.inf])
-def test_volumes_that_cannot_be(volume):
-    with pytest.raises(InputError, match=rf"^EDV: {volume} mL is no volume; give a number from 0 on$"):
+def test_invalid_volumes(volume):
+    with pytest.raises(InputError, match=rf"^EDV: {volume} mL is not a volume; give a number of 0 or more$"):
         ejection_fraction(volume, 50)
-    with pytest.raises(InputError, match=rf"^ESV: {volume} mL is no volume"):
+    with pytest.raises(InputError, match=rf"^ESV: {volume} mL is not a volume"):
         ejection_fraction(0, volume)
     with pytest.raises(InputError, match="^ESV: "):
         stroke_volume_ml(100, volume)
-    with pytest.raises(InputError, match=rf"^myocardium: {volume} mL is no volume"):
+    with pytest.raises(InputError, match=rf"^myocardium: {volume} mL is not a volume"):
         myocardial_mass_g(volume)
 
 
@@ -77,20 +77,20 @@ def test_volumes_that_cannot_be(volume):
             (1, 1, 1),
             "^masks: torch.float32: not boolean; compare with the label",
         ),
-        (torch.ones(3, 3, dtype=torch.bool), (1, 1), r"^mask: 2 axes enclose no volume; give \[x, y, z\]"),
+        (torch.ones(3, 3, dtype=torch.bool), (1, 1), r"^mask: 2 axes have no volume; give \[x, y, z\]"),
         (torch.ones(1, 3, 3, 3, dtype=torch.bool), (1, 1, 1), "^mask: 4 axes"),
         (torch.ones(3, 3, 3, dtype=torch.bool), (1, 1), r"^spacing: \(1, 1\) is not 3 positive numbers"),
         (torch.ones(3, 3, 3, dtype=torch.bool), (1, 1, 0), r"^spacing: \(1, 1, 0\) is not 3 positive numbers"),
-        ([[[True]]], (1, 1, 1), "^masks: list is no array"),
+        ([[[True]]], (1, 1, 1), "^masks: list is not an array"),
     ],
 )
-def test_masks_that_have_no_volume(mask, spacing, fault):
+def test_invalid_masks(mask, spacing, fault):
     with pytest.raises(InputError, match=fault):
         volume_ml(mask, spacing)
 
 
-def test_a_pair_of_frames_gives_everything():
-    """1000 and 400 voxels of 2 mm^3 are 2 and 0.8 mL: 1.2 mL are ejected, 60 %."""
+def test_ventricle_function_by_hand():
+    """1000 and 400 voxels of 2 mm^3 are 2 and 0.8 mL: a stroke volume of 1.2 mL, 60 %."""
     diastole, systole = np.zeros((2, 20, 20, 20), dtype=bool)
     diastole[:10, :10, :10] = True
     systole[:4, :10, :10] = True

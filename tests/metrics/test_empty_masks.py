@@ -1,4 +1,4 @@
-"""The policy for empty masks, and that every metric follows it."""
+"""The policy for empty masks, followed by every metric."""
 
 import pytest
 import torch
@@ -33,7 +33,7 @@ def test_the_policy():
     ("pred", "truth", "expected"),
     [(NONE, NONE, PERFECT), (NONE, SOME, LOST), (SOME, NONE, LOST), (SOME, SOME, PERFECT)],
 )
-def test_everything_follows_it(pred, truth, expected):
+def test_every_metric_follows_the_policy(pred, truth, expected):
     surface = surface_metrics(pred == 1, truth == 1, (1, 2, 3))
     assert surface == {name: expected[name] for name in surface}
     case = case_metrics(pred, truth, (1, 2, 3), {"heart": 1})

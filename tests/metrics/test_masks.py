@@ -1,17 +1,17 @@
-"""Boxes around what is not background, whatever the type and the layout."""
+"""Boxes around the foreground, for any type and layout."""
 
 import numpy as np
 import pytest
 import torch
 
 from heartseg.errors import InputError
-from heartseg.metrics.masks import around, as_arrays, bounds, check_spacing, count, crop
+from heartseg.metrics.masks import as_arrays, bounds, common_box, count, crop
 
 TYPES = ["bool", "uint8", "int16", "int32", "int64", "float32", "float64", ">i2"]
 
 
 def volume(dtype="uint8", shape=(9, 7, 5)):
-    """Two voxels that are not zero; their box runs from 2 to 5, from 1 to 6 and from 3 to 4."""
+    """Return an array with two voxels that are not zero; their box is 2 to 5, 1 to 6 and 3 to 4."""
     array = np.zeros(shape, dtype=dtype)
     array[2, 5, 3] = array[5, 1, 4] = 1
     return array
@@ -48,17 +48,17 @@ def test_bounds_of_a_single_voxel(place):
 
 @pytest.mark.parametrize("shape", [(4, 5), (3, 4, 5), (0, 4), (4, 0, 2)])
 @pytest.mark.parametrize("dtype", ["bool", "float32"])
-def test_nothing_has_no_bounds(shape, dtype):
+def test_an_empty_mask_has_no_bounds(shape, dtype):
     nothing = np.zeros(shape, dtype=dtype)
     assert bounds(nothing) is None
     assert bounds(torch.from_numpy(nothing)) is None
     if dtype == "float32":
-        assert bounds(-nothing) is None  # minus zero, which has a bit
+        assert bounds(-nothing) is None  # minus zero has a bit set
 
 
-def test_the_box_around_boxes():
-    assert around([BOX]) == BOX
-    assert around([BOX, (slice(0, 3), slice(2, 9), slice(4, 5))]) == (slice(0, 6), slice(1, 9), slice(3, 5))
+def test_common_box():
+    assert common_box([BOX]) == BOX
+    assert common_box([BOX, (slice(0, 3), slice(2, 9), slice(4, 5))]) == (slice(0, 6), slice(1, 9), slice(3, 5))
 
 
 def test_a_crop_is_contiguous():
@@ -79,11 +79,8 @@ def test_tensors_on_a_cpu_are_not_copied():
     assert (one == 2).all() and (other == 1).all()
 
 
-def test_arrays_and_spacings_that_are_refused():
+def test_invalid_arrays():
     with pytest.raises(InputError, match=r"^label maps: shapes \(3, 4\) and \(4, 3\) differ; resample one"):
         as_arrays(np.zeros((3, 4)), torch.zeros(4, 3), "label maps")
-    with pytest.raises(InputError, match="^masks: tuple is no array; give tensors or NumPy arrays$"):
+    with pytest.raises(InputError, match="^masks: tuple is not an array; give tensors or NumPy arrays$"):
         as_arrays(torch.zeros(2), (0, 0))
-    with pytest.raises(InputError, match=r"^spacing: \(1, 0\) is not 2 positive numbers; give mm per axis$"):
-        check_spacing((1, 0), 2)
-    assert check_spacing(torch.tensor([1.0, 2.5]), 2) == (1.0, 2.5)

@@ -1,4 +1,4 @@
-"""The nearest of a set of voxels, by both ways of finding it."""
+"""Nearest voxels of a set, by both methods."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ def voxels(seed, size, axes=3):
 
 
 def plainly(points, others):
-    """All distances at once."""
+    """Return all distances at once."""
     steps = (points[:, None] - others[None]) * np.array(SPACING[: points.shape[1]])
     return np.sqrt((steps**2).sum(-1)).min(1)
 
@@ -29,7 +29,7 @@ def test_by_hand():
 
 @pytest.mark.parametrize("axes", [2, 3])
 @pytest.mark.parametrize(("few", "many"), [(1, 300), (300, 1), (150, 400)])
-def test_both_ways_against_all_distances(few, many, axes):
+def test_both_methods_against_all_distances(few, many, axes):
     points, others = voxels(1, few, axes), voxels(2, many, axes)
     spacing = SPACING[:axes]
     expected = plainly(points, others)
@@ -59,7 +59,7 @@ def test_pairs_are_compared_in_blocks(monkeypatch, at_a_time):
     assert torch.equal(nearest_by_pairs(points, others, SPACING), whole)
 
 
-def test_more_pairs_than_a_gpu_should_compare_go_to_the_tree(monkeypatch):
+def test_too_many_pairs_for_a_gpu_use_the_tree(monkeypatch):
     points, others = voxels(7, 40), voxels(8, 35)
     monkeypatch.setattr(nearest, "PAIRS_ON_GPU", 40 * 35 - 1)
     monkeypatch.setattr(nearest, "nearest_by_pairs", None)
@@ -67,8 +67,8 @@ def test_more_pairs_than_a_gpu_should_compare_go_to_the_tree(monkeypatch):
     assert np.array_equal(found, nearest_distances(points, others, SPACING))
 
 
-def test_far_from_the_origin_the_distance_is_as_exact():
-    """Whole steps are subtracted before they become mm."""
+def test_distances_far_from_the_origin_are_as_exact():
+    """Whole steps are subtracted before they are scaled to mm."""
     points, others = np.array([[100_000, 5, 5]]), np.array([[100_003, 5, 5]])
     assert nearest_distances(points, others, (1.1, 1, 1)).item() == 3 * 1.1
     assert nearest_distances(torch.from_numpy(points), torch.from_numpy(others), (1.1, 1, 1)).item() == 3 * 1.1

@@ -1,4 +1,4 @@
-"""Two series of the same cases: means, and the signed-rank test by counting."""
+"""Paired comparison: means, and the signed-rank test by enumeration."""
 
 from itertools import product
 
@@ -10,7 +10,7 @@ from heartseg.metrics.paired_test import ENOUGH, paired_test
 
 
 def counted(differences):
-    """Two-sided p by trying every choice of signs; no ties, no zeros."""
+    """Return the two-sided p by trying every choice of signs; no ties, no zeros."""
     ranks = np.argsort(np.argsort(np.abs(differences))) + 1
     sums = np.array([np.dot(ranks, signs) for signs in product((0, 1), repeat=len(ranks))])
     here = ranks[np.asarray(differences) > 0].sum()
@@ -18,7 +18,7 @@ def counted(differences):
 
 
 def test_numbers_by_hand():
-    """Ranks 1, 3 and 2; one of 8 choices of signs has a sum of 0, one a sum of 1: p = 2 * 2 / 8."""
+    """Ranks 1, 3 and 2; of 8 choices of signs one has a sum of 0 and one a sum of 1: p = 2 * 2 / 8."""
     found = paired_test([0.5, 0.6, 0.7], [0.4, 0.9, 0.9])
     assert found == {
         "n": 3,
@@ -33,7 +33,7 @@ def test_numbers_by_hand():
 
 
 @pytest.mark.parametrize("n", range(1, 11))
-def test_p_by_counting(n):
+def test_p_by_enumeration(n):
     random = np.random.default_rng(n)
     a, b = random.random(n), random.random(n)
     assert paired_test(list(a), list(b))["p"] == pytest.approx(counted(b - a))
@@ -50,23 +50,23 @@ def test_equal_series_do_not_differ():
     assert (found["p"], found["mean_difference"], found["higher"], found["lower"]) == (1, 0, 0, 0)
 
 
-def test_equal_pairs_count_for_the_means_alone():
+def test_equal_pairs_only_count_for_the_means():
     found = paired_test([0.5, 1, 1, 1], [0.5, 2, 3, 4])
     assert (found["n"], found["mean_difference"], found["p"]) == (4, 1.5, pytest.approx(0.25))
 
 
-def test_the_last_digit_of_a_sum_decides_nothing():
+def test_rounding_does_not_decide_a_rank():
     found = paired_test([0.1 + 0.2, 0.5], [0.3, 0.5])
     assert (found["p"], found["higher"], found["lower"]) == (1, 0, 0)
 
 
-def test_pairs_without_a_number_are_left_out_and_counted():
+def test_incomplete_pairs_are_left_out_and_counted():
     found = paired_test([1.0, None, 3.0, None], [2.0, 5.0, None, None])
     assert (found["n"], found["missing"], found["mean_a"], found["mean_b"]) == (1, 3, 1, 2)
 
 
 @pytest.mark.parametrize("series", [[], [None]])
-def test_without_a_pair_there_is_nothing(series):
+def test_without_a_complete_pair(series):
     found = paired_test(series, series)
     assert (found["n"], found["missing"], found["mean_a"], found["p"]) == (0, len(series), None, None)
 

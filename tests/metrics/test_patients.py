@@ -1,4 +1,4 @@
-"""Patients from their frames, and agreement, by hand."""
+"""Measures of patients and agreement, by hand."""
 
 import math
 
@@ -8,8 +8,8 @@ from scipy.stats import pearsonr
 
 from heartseg.errors import InputError
 from heartseg.metrics.patients import (
+    FRAME_MEASURES,
     MEASURES,
-    OF_ONE_FRAME,
     Frame,
     agreement,
     check_ventricles,
@@ -26,7 +26,7 @@ def frame(identity, left, right=0.0, wall=0.0, phase=None):
 
 
 def test_numbers_by_hand():
-    """LV 150 to 60 mL: 90 mL and 60 %. RV 160 to 80: 80 mL and 50 %. A wall of 100 mL weighs 105 g."""
+    """LV 150 to 60 mL: 90 mL and 60 %. RV 160 to 80 mL: 80 mL and 50 %. A wall of 100 mL has 105 g."""
     [row] = patient_rows([frame("a_2", 60, 80, 110), frame("a_1", 150, 160, 100)], VENTRICLES)
     assert row == {
         "patient": "a",
@@ -47,16 +47,16 @@ def test_numbers_by_hand():
         "rv_ml": None,
         "myocardium_ml": None,
     }
-    assert {*MEASURES, *OF_ONE_FRAME} <= set(row)
+    assert {*MEASURES, *FRAME_MEASURES} <= set(row)
 
 
-def test_what_was_told_counts_more_than_volumes():
+def test_given_phases_take_precedence_over_volumes():
     [row] = patient_rows([frame("a_1", 50, 40, 100, "ED"), frame("a_2", 100, 60, 120, "ES")], VENTRICLES)
     assert (row["ed"], row["es"], row["phases_by"]) == ("a_1", "a_2", "Info.cfg")
     assert (row["lv_sv_ml"], row["lv_ef_percent"], row["rv_ef_percent"], row["lv_mass_g"]) == (-50, -100, -50, 105)
 
 
-def test_a_frame_that_was_not_told_has_no_phase_beside_one_that_was():
+def test_a_frame_without_a_given_phase_has_none_if_another_has():
     frames = [frame("a_1", 100, phase="ED"), frame("a_2", 20), frame("a_3", 150)]
     assert find_phases(frames, "cavity") == {"a_1": "ED"}
     [row] = patient_rows(frames, VENTRICLES)
@@ -64,24 +64,24 @@ def test_a_frame_that_was_not_told_has_no_phase_beside_one_that_was():
     assert (row["frames"], row["lv_ml"]) == (3, None)
 
 
-def test_of_a_whole_cine_the_largest_and_the_smallest_count():
+def test_largest_and_smallest_frame_of_a_whole_cine():
     frames = [frame(f"a_{number}", left) for number, left in enumerate((90, 120, 70, 40, 60))]
     assert find_phases(frames, "cavity") == {"a_1": "ED", "a_3": "ES"}
 
 
 @pytest.mark.parametrize("order", [1, -1])
-def test_of_equal_volumes_the_first_comes_first(order):
+def test_equal_volumes_are_ordered_by_id(order):
     assert find_phases([frame("a_1", 50), frame("a_2", 50)][::order], "cavity") == {"a_1": "ED", "a_2": "ES"}
 
 
-def test_one_frame_has_volumes_and_no_fraction():
+def test_a_single_frame_has_volumes_but_no_ejection_fraction():
     [row] = patient_rows([frame("a_1", 50, 60, 70)], VENTRICLES)
     assert (row["frames"], row["ed"], row["es"], row["phases_by"]) == (1, None, None, None)
     assert {row[measure] for measure in MEASURES} == {None}
-    assert [row[name] for name in OF_ONE_FRAME] == [50, 60, 70]
+    assert [row[name] for name in FRAME_MEASURES] == [50, 60, 70]
 
 
-def test_one_frame_whose_phase_was_told():
+def test_a_single_frame_with_a_given_phase():
     [row] = patient_rows([frame("a_1", 50, 60, 70, "ED")], VENTRICLES)
     assert (row["ed"], row["es"], row["phases_by"]) == ("a_1", None, "Info.cfg")
     assert (row["lv_edv_ml"], row["lv_mass_g"], row["lv_ef_percent"], row["lv_ml"]) == (50, 73.5, None, 50)
@@ -97,7 +97,7 @@ def test_patients_do_not_mix():
     assert (found["b"]["ed"], found["b"]["es"]) == ("b_2", "b_1")
 
 
-def test_no_cavity_has_no_fraction():
+def test_no_ejection_fraction_without_a_cavity():
     [row] = patient_rows([frame("a_1", 0, 10), frame("a_2", 0, 5)], VENTRICLES)
     assert (row["lv_edv_ml"], row["lv_sv_ml"], row["lv_ef_percent"], row["rv_ef_percent"]) == (0, 0, None, 50)
 
@@ -108,10 +108,10 @@ def test_no_cavity_has_no_fraction():
         ({"left": "cavity"}, "^parts: names left; give a class for left, right, myocardium$"),
         ({}, "^parts: names nothing; give"),
         ({**VENTRICLES, "atrium": "wall"}, "^parts: names left, right, myocardium, atrium; give"),
-        ({**VENTRICLES, "right": "rv"}, "^parts: right: 'rv' is no class; there are: cavity, crescent, wall$"),
+        ({**VENTRICLES, "right": "rv"}, "^parts: right: 'rv' is not a class; there are: cavity, crescent, wall$"),
     ],
 )
-def test_ventricles_that_are_none(given, fault):
+def test_invalid_ventricles(given, fault):
     classes = {"cavity": 1, "crescent": 2, "wall": 3}
     assert check_ventricles(VENTRICLES, classes) == VENTRICLES
     with pytest.raises(InputError, match=fault):
@@ -132,7 +132,7 @@ def test_agreement_by_hand():
     }
 
 
-def test_pairs_that_lack_one_are_left_out():
+def test_incomplete_pairs_are_left_out():
     assert agreement([3, None, 3, 7, 11], [1, 5, 4, None, 6]) == agreement([3, 3, 11], [1, 4, 6])
 
 
@@ -149,12 +149,12 @@ def test_a_constant_has_no_correlation():
     assert agreement([50, 50, 50], [50, 50, 50])["sd"] == 0
 
 
-def test_correlation_is_pearson_s():
+def test_correlation_is_pearsons():
     one, other = np.random.default_rng(0).normal(size=(2, 30))
     assert agreement(list(one), list(other))["r"] == pytest.approx(pearsonr(one, other)[0])
     assert agreement(list(one), list(2 * one + 1))["r"] == pytest.approx(1)
 
 
 def test_series_of_different_length():
-    with pytest.raises(InputError, match="^pairs: 2 and 1 numbers; give one of each for every patient$"):
+    with pytest.raises(InputError, match="^pairs: 2 and 1 numbers; give one of each for every case$"):
         agreement([1, 2], [1])

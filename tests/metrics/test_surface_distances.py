@@ -1,4 +1,4 @@
-"""Surface distances by hand, and what the masks may look like."""
+"""Surface distances by hand, and for any kind of mask."""
 
 import math
 import warnings
@@ -35,7 +35,7 @@ def test_a_shifted_box_by_hand(tolerance, nsd):
 
 
 @pytest.mark.parametrize(("axis", "distance"), [(0, 6.0), (1, 4.0), (2, 1.0)])
-def test_spacing_goes_with_its_axis(axis, distance):
+def test_spacing_belongs_to_its_axis(axis, distance):
     """A single layer, so every voxel is surface, shifted by two voxels across it."""
     start, stop = [2, 2, 2], [7, 7, 7]
     stop[axis] = 3
@@ -48,12 +48,12 @@ def test_spacing_goes_with_its_axis(axis, distance):
 def test_percentile_and_mean_of_both_directions_by_hand():
     """A line of 40 voxels and its first 38, 1.5 mm apart: of 78 distances 76 are 0, the last two 1.5 and 3 mm.
 
-    The 95th percentile of the longer line's 40 distances lies at 0.95 * 39 = 37.05 of the sorted ones: 5 % of
+    The 95th percentile of the longer line's 40 distances is at 0.95 * 39 = 37.05 of the sorted ones: 5 % of
     the way from 0 to 1.5.
     """
     pred, truth = box((3, 1), (43, 2), (50, 3)), box((3, 1), (41, 2), (50, 3))
     expected = approx(hd95=0.05 * 1.5, hd=3, assd=4.5 / 78, nsd=77 / 78, boundary_dice=76 / 78)
-    assert surface_metrics(pred, truth, (1.5, 4.0)) == expected  # 2 mm is the tolerance
+    assert surface_metrics(pred, truth, (1.5, 4.0)) == expected  # the tolerance is 2 mm
     assert surface_metrics(truth, pred, (1.5, 4.0)) == expected
 
 
@@ -65,7 +65,7 @@ def test_two_voxels_by_hand():
 
 
 def test_a_mask_ends_where_the_volume_ends():
-    """All of a 4 x 4 image against its middle 2 x 2: the 12 border pixels are surface too."""
+    """A whole 4 x 4 image against its middle 2 x 2: the 12 border pixels are surface too."""
     pred, truth = torch.ones(4, 4, dtype=torch.bool), box((1, 1), (3, 3), (4, 4))
     found = surface_metrics(pred, truth, (1, 1), tolerance=1)
     root = math.sqrt(2)
@@ -103,7 +103,7 @@ def test_a_square_within_a_square_by_hand():
     """A square of 2 pixels in the middle of one of 6, 1 x 1 mm: 4 pixels, all 2 mm from the 20 of the other's rim.
 
     Of the rim 8 lie 2 mm from the square, 8 one further along (root of 5), the 4 corners at the root of 8. The rank
-    0.95 * 19 = 18.05 lies among the corners.
+    0.95 * 19 = 18.05 is among the corners.
     """
     pred, truth = box((5, 5), (7, 7), (12, 12)), box((3, 3), (9, 9), (12, 12))
     expected = approx(
@@ -121,7 +121,7 @@ def test_one_voxel_against_the_whole_image():
     pred, truth = box((1, 1, 1), (2, 2, 2), (3, 3, 3)), torch.ones(3, 3, 3, dtype=torch.bool)
     distances = [math.hypot(x, 2 * y, 3 * z) for x in (-1, 0, 1) for y in (-1, 0, 1) for z in (-1, 0, 1)]
     found = surface_metrics(pred, truth, (1, 2, 3), tolerance=1)
-    # 26 distances and the one back, which is 1: the 0 of the voxel itself is none of the 26. At rank 23.75 of
+    # 26 distances and the one back, which is 1: the 0 of the voxel itself is not among the 26. At rank 23.75 of
     # 0..25 all are corners.
     corner = math.hypot(1, 2, 3)
     assert found == approx(hd95=corner, hd=corner, assd=(sum(distances) + 1) / 27, nsd=3 / 27, boundary_dice=0)
@@ -129,7 +129,7 @@ def test_one_voxel_against_the_whole_image():
 
 @pytest.mark.parametrize("steps", range(1, 9))
 def test_a_distance_on_the_tolerance_is_within_it(steps):
-    """So many steps of 1.1 mm, as a sum: rounding decides nothing, wherever the voxels lie."""
+    """The tolerance is a sum of steps of 1.1 mm: rounding decides nothing, anywhere in the volume."""
     for start in (0, 3, 7):
         pred, truth = box((start, 0), (start + 1, 1), (20, 2)), box((start + steps, 0), (start + steps + 1, 1), (20, 2))
         tolerance = sum([1.1] * steps)
@@ -138,7 +138,7 @@ def test_a_distance_on_the_tolerance_is_within_it(steps):
         assert surface_metrics(pred, truth, (1.1, 1), tolerance - 1e-4)["nsd"] == 0
 
 
-def test_boundary_dice_is_the_share_at_no_tolerance():
+def test_boundary_dice_is_nsd_at_tolerance_0():
     pred, truth = blob(5, (11, 12, 13), 0.5), blob(6, (11, 12, 13), 0.5)
     found = surface_metrics(pred, truth, (1, 2, 3), tolerance=0)
     assert 0 < found["boundary_dice"] < 1
@@ -156,7 +156,7 @@ def test_empty_masks(shape):
 
 
 def layouts(mask):
-    """The same voxels as callers bring them."""
+    """Return the same voxels as another type or layout."""
     spread = torch.zeros(*mask.shape, 2, dtype=torch.bool)
     spread[..., 1] = mask
     backwards = mask.numpy()[::-1].copy()[::-1]
@@ -175,7 +175,7 @@ def layouts(mask):
 
 @pytest.mark.parametrize("shape", [(13, 10), (9, 14, 11), (8, 8, 8)])
 @pytest.mark.parametrize("kind", layouts(torch.zeros(2, 2, dtype=torch.bool)))
-def test_the_layout_in_memory_changes_nothing(kind, shape):
+def test_memory_layout_does_not_matter(kind, shape):
     pred, truth = blob(1, shape, 0.6), blob(2, shape, 0.6)
     spacing = (0.9, 1.7, 3.1)[: len(shape)]
     expected = surface_metrics(pred, truth, spacing)
@@ -184,14 +184,14 @@ def test_the_layout_in_memory_changes_nothing(kind, shape):
     assert surface_metrics(pred, layouts(truth)[kind], spacing) == expected
 
 
-def test_numbers_are_plain():
-    """As json and csv want them."""
+def test_values_are_python_floats():
+    """As json and csv need them."""
     found = surface_metrics(blob(1, (9, 9), 0.5), blob(2, (9, 9), 0.5), np.array([1, 2]))
     assert {type(value) for value in found.values()} == {float}
 
 
-def test_the_way_of_a_gpu_on_the_cpu(monkeypatch):
-    """Tensors that are left as tensors, as those on a GPU are."""
+def test_the_gpu_code_path_on_a_cpu(monkeypatch):
+    """Tensors stay tensors, like those on a GPU."""
     pairs = [(blob(1, (9, 14, 11), 0.6), blob(2, (9, 14, 11), 0.6)), (box((0, 0), (2, 2), (5, 5)),) * 2]
     pairs += [(torch.zeros(5, 6, dtype=torch.bool), box((0, 0), (2, 2), (5, 6)))]
     spacing = (0.9, 1.7, 3.1)
@@ -215,7 +215,7 @@ def test_distances_grow_with_the_spacing():
         assert two[name] == pytest.approx(factor * one[name], rel=1e-5)
 
 
-def test_masks_are_left_as_they_are_and_nobody_is_warned():
+def test_masks_are_not_modified_and_nothing_warns():
     pred, truth = blob(3, (10, 11, 12), 0.55), blob(4, (10, 11, 12), 0.55)
     copies = pred.clone(), truth.clone()
     with warnings.catch_warnings():
@@ -241,15 +241,15 @@ def test_masks_are_left_as_they_are_and_nobody_is_warned():
         ({"spacing": 1.5}, "^spacing: 1.5 is not 3 positive numbers; give mm per axis$"),
         ({"spacing": ("1 mm", 1, 1)}, "^spacing: .* is not 3 positive numbers"),
         ({"truth": box((1, 1, 1), (3, 3, 3)).numpy().astype("uint8")}, "^masks: torch.bool, uint8: not boolean"),
-        ({"pred": [[True]]}, "^masks: list is no array; give tensors or NumPy arrays$"),
-        ({"tolerance": -0.1}, "^tolerance: -0.1 mm is no distance; give a number of 0 or more$"),
-        ({"tolerance": "a"}, "^tolerance: a mm is no distance; give a number of 0 or more$"),
+        ({"pred": [[True]]}, "^masks: list is not an array; give tensors or NumPy arrays$"),
+        ({"tolerance": -0.1}, "^tolerance: -0.1 mm is not a distance; give a number of 0 or more$"),
+        ({"tolerance": "a"}, "^tolerance: a mm is not a distance; give a number of 0 or more$"),
         ({"tolerance": math.nan}, "^tolerance: nan mm"),
     ],
 )
 @pytest.mark.parametrize("empty", [False, True])
-def test_bad_input(change, fault, empty):
-    """Also where both masks are empty and nothing would need computing."""
+def test_invalid_input(change, fault, empty):
+    """Also if both masks are empty and nothing has to be computed."""
     mask = box((1, 1, 1), (3, 3, 3)) & (not empty)
     with pytest.raises(InputError, match=fault):
         surface_metrics(**{"pred": mask, "truth": mask, "spacing": (1, 1, 1), **change})

@@ -1,4 +1,4 @@
-"""Surface metrics beside those of others, on the same masks."""
+"""Surface metrics compared with those of other libraries, on the same masks."""
 
 import itertools
 import math
@@ -27,7 +27,7 @@ def by_monai(pred, truth, spacing, tolerance):
 
 
 def by_distance_transforms(pred, truth, spacing, tolerance):
-    """The definitions, written out on the whole volume."""
+    """Return the metrics by their definitions, on the whole volume."""
     one, other = edge(pred).numpy(), edge(truth).numpy()
     directions = [
         distance_transform_edt(~other, sampling=spacing)[one],
@@ -64,7 +64,7 @@ def test_random_shapes_on_random_grids(seed, axes):
 
 @pytest.mark.parametrize("place", ["within", "to the border"])
 @pytest.mark.parametrize(("shape", "spacing"), [((12, 15, 9), (0.7, 1.3, 4.5)), ((24, 21), (2.5, 0.8))])
-def test_the_box_around_both_masks_changes_nothing(shape, spacing, place):
+def test_the_crop_changes_nothing(shape, spacing, place):
     """Only a corner of the volume is filled."""
     pad = [9, 5] * len(shape) if place == "within" else [0, 8] * len(shape)
     agree(*(torch.nn.functional.pad(blob(seed, shape, 0.55), pad) for seed in (0, 1)), spacing, 1.1)
@@ -91,7 +91,7 @@ def test_a_volume_of_one_voxel():
 
 
 def test_one_sphere_within_another():
-    """Where the nearest voxel has the most rivals."""
+    """The case with the most voxels that are almost equally near."""
     axes = torch.meshgrid(*[torch.arange(-15.0, 16)] * 3, indexing="ij")
     radius = torch.stack(axes).norm(dim=0)
     agree(radius < 4, radius < 14, (1, 1, 1), 9.5)
@@ -100,9 +100,9 @@ def test_one_sphere_within_another():
 @pytest.mark.parametrize("axes", [2, 3])
 @pytest.mark.parametrize("seed", range(4))
 def test_surface_distance_of_deepmind(seed, axes):
-    """It measures between the corners where voxels of the mask and others meet.
+    """It measures between the corners of voxels on the mask's border.
 
-    Such a corner lies half a voxel's diagonal from a surface voxel, and the other way round, so the Hausdorff
+    Such a corner is half a voxel's diagonal from a surface voxel, and the other way round, so the Hausdorff
     distances differ by a diagonal at most.
     """
     peer = pytest.importorskip("surface_distance", reason="surface-distance is not installed")
@@ -118,11 +118,11 @@ def test_surface_distance_of_deepmind(seed, axes):
 
 
 def test_surface_distance_of_deepmind_on_a_shifted_box():
-    """Where corners and voxels shift alike, the two agree in full."""
+    """If corners and voxels shift alike, the two agree exactly."""
     peer = pytest.importorskip("surface_distance", reason="surface-distance is not installed")
     pred, truth = box((2, 2, 2), (3, 10, 10)), box((7, 2, 2), (8, 10, 10))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         distances = peer.compute_surface_distances(truth.numpy(), pred.numpy(), (3.0, 1.0, 1.0))
-    # A layer of one voxel has corners on both its sides: of the other's, the near side is 4 steps off, the far 5.
+    # A layer of one voxel has corners on both sides: the near side of the other is 4 steps away, the far side 5.
     assert peer.compute_robust_hausdorff(distances, 100) == surface_metrics(pred, truth, (3, 1, 1))["hd"] == 15

@@ -1,4 +1,4 @@
-"""The table of metrics: what is found in it, and what is refused."""
+"""The table of metrics: lookups and errors."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from heartseg.errors import InputError
 from heartseg.metrics.table import TABLE, find_metric, key_metric, metrics_in
 
 
-def test_labels_carry_their_unit():
+def test_titles_hold_the_unit():
     assert (TABLE["hd95"].title, TABLE["dice"].title) == ("HD95 in mm", "Dice")
 
 
@@ -15,12 +15,12 @@ def test_the_key_metric_of_an_evaluator(name):
     assert key_metric(name) is TABLE["dice"]
 
 
-def test_names_that_are_not_known():
+def test_unknown_names():
     with pytest.raises(InputError, match=r"^metric aurox: unknown; did you mean auroc\?$"):
         key_metric("val_aurox")
     with pytest.raises(InputError, match=r"^metric nsd: unknown; there are: dice, hd95$"):
         find_metric("nsd", ["hd95", "dice", "pred_ml"])
 
 
-def test_metrics_come_in_the_order_of_the_table():
+def test_metrics_are_in_the_order_of_the_table():
     assert [metric.name for metric in metrics_in(["id", "nsd", "dice", "hd95"])] == ["dice", "hd95", "nsd"]
