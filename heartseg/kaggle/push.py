@@ -11,7 +11,7 @@ from heartseg.config.bundles import PACKAGE
 from heartseg.config.command_lines import say
 from heartseg.data.files import atomic, write_json
 from heartseg.errors import InputError, first_of
-from heartseg.kaggle.metadata import FILE, OWNER, compose_metadata, doubts, lint, read_metadata
+from heartseg.kaggle.metadata import FILE, OWNER, compose_metadata, lint, metadata_warnings, read_metadata
 from heartseg.kaggle.script import LIMIT, Script, kernel_script, session_options
 from heartseg.kaggle.service import Pushed, Service
 
@@ -84,7 +84,7 @@ def describe(kernel: Kernel, whole: bool = False) -> list[str]:
 
 def warn(kernel: Kernel) -> None:
     """Say what may not be as it is meant, on standard error."""
-    for line in doubts(kernel.metadata):
+    for line in metadata_warnings(kernel.metadata):
         say(f"warning: {line}")
     named = (_of_the_checkout() or kernel.metadata)["id"]
     if not named.startswith(f"{OWNER}/") and named.partition("/")[2] != kernel.metadata["id"].partition("/")[2]:

@@ -10,9 +10,9 @@ from heartseg.kaggle.metadata import (
     DEFAULTS,
     FILE,
     compose_metadata,
-    doubts,
     kernel_of,
     lint,
+    metadata_warnings,
     read_metadata,
     slug_of,
 )
@@ -30,7 +30,7 @@ def folder(tmp_path):
 
 def test_the_repository_has_sound_metadata_with_every_field_said(folder):
     content = read_metadata(ROOT / FILE)
-    assert lint(content, folder) == [] and doubts(content) == []
+    assert lint(content, folder) == [] and metadata_warnings(content) == []
     assert list(content) == list(DEFAULTS)
     assert content == compose_metadata("left_atrium")  # and they are what is pushed where there is no such file
     assert (content["is_private"], content["enable_gpu"], content["enable_internet"]) == (True, True, True)
@@ -54,14 +54,14 @@ def test_each_bundle_has_a_kernel(path, folder):
 
 
 FAULTS = [
-    ({"enable_gpus": True}, "enable_gpus: is no field of a kernel, did you mean enable_gpu?"),
-    ({"x": 1}, "x: is no field of a kernel; mend its name"),
+    ({"enable_gpus": True}, "enable_gpus: is not a field of a kernel, did you mean enable_gpu?; rename"),
+    ({"x": 1}, "x: is not a field of a kernel, there are: id, title,"),
     ({"id": "heartseg-left-atrium"}, "id: 'heartseg-left-atrium' is not OWNER/SLUG"),
     ({"id": "a/b/c"}, "id: 'a/b/c' is not OWNER/SLUG"),
     ({"id": None}, "id: None is not OWNER/SLUG"),
     ({"title": "Something else"}, "title: 'Something else' becomes something-else, and the id says heartseg-left-"),
-    ({"title": "Hi", "id": "alice/hi"}, "title: 'Hi' has 2 letters; give 5 to 50"),
-    ({"title": "t" * 51, "id": "alice/" + "t" * 51}, "has 51 letters"),
+    ({"title": "Hi", "id": "alice/hi"}, "title: 'Hi' has 2 characters; give 5 to 50"),
+    ({"title": "t" * 51, "id": "alice/" + "t" * 51}, "has 51 characters"),
     ({"title": 5}, "title: 5 is not text"),
     ({"code_file": "../kernel.py"}, "code_file: ../kernel.py leads out of the folder"),
     ({"code_file": "a/../../kernel.py"}, "leads out of the folder"),
@@ -70,34 +70,34 @@ FAULTS = [
     ({"code_file": "..\\kernel.py"}, "leads out of the folder"),
     ({"code_file": "absent.py"}, "code_file: there is no "),
     ({"code_file": ""}, "code_file: '' is not text"),
-    ({"language": "Python"}, "language: 'Python' is unknown; write python or r or rmarkdown"),
-    ({"kernel_type": "scripts"}, "kernel_type: 'scripts' is unknown"),
+    ({"language": "Python"}, "language: 'Python' is not python, r or rmarkdown"),
+    ({"kernel_type": "scripts"}, "kernel_type: 'scripts' is not script or notebook"),
     ({"is_private": "true"}, "is_private: 'true' is not true or false"),
     ({"enable_internet": None}, "enable_internet: None is not true or false"),
-    ({"machine_shape": 4}, "machine_shape: 4 is neither text nor null"),
-    ({"dataset_sources": "alice/heart"}, "dataset_sources: 'alice/heart' is no list"),
+    ({"machine_shape": 4}, "machine_shape: 4 is not text or null"),
+    ({"dataset_sources": "alice/heart"}, "dataset_sources: 'alice/heart' is not a list"),
     ({"dataset_sources": ["heart"]}, "dataset_sources: 'heart' is not OWNER/SLUG"),
     ({"dataset_sources": ["../heart"]}, "dataset_sources: '../heart' is not OWNER/SLUG"),
     ({"dataset_sources": [3]}, "dataset_sources: 3 is not OWNER/SLUG"),
     ({"kernel_sources": ["alice/a b"]}, "kernel_sources: 'alice/a b' is not OWNER/SLUG"),
     ({"competition_sources": ["a/b"]}, "competition_sources: 'a/b' is not SLUG"),
     ({"model_sources": ["a/b/c"]}, "model_sources: 'a/b/c' is not OWNER/MODEL/FRAMEWORK/NAME/VERSION"),
-    ({"keywords": "heart"}, "keywords: 'heart' is no list"),
-    ({"docker_image_pinning_type": "newest"}, "docker_image_pinning_type: 'newest' is unknown; write original or "),
+    ({"keywords": "heart"}, "keywords: 'heart' is not a list"),
+    ({"docker_image_pinning_type": "newest"}, "docker_image_pinning_type: 'newest' is not original, latest or null"),
 ]
 
 
 @pytest.mark.parametrize(("change", "said"), FAULTS, ids=[json.dumps(change)[:50] for change, _ in FAULTS])
-def test_each_fault_is_told(change, said, folder):
+def test_each_fault_is_reported(change, said, folder):
     (fault,) = lint({**compose_metadata("left_atrium", "alice"), **change}, folder)
     assert said in fault and "\n" not in fault
 
 
-def test_all_faults_are_told(folder):
+def test_all_faults_are_reported(folder):
     wrong = {**compose_metadata("left_atrium", "alice"), "is_private": 1, "enabel_gpu": True}
     del wrong["title"]
     assert [fault.partition(":")[0] for fault in lint(wrong, folder)] == ["enabel_gpu", "title", "is_private"]
-    assert lint({}, folder)[0] == "id: is missing; write it"
+    assert lint({}, folder)[0] == "id: is missing; add it"
 
 
 def test_a_script_that_is_too_large(folder):
@@ -106,7 +106,7 @@ def test_a_script_that_is_too_large(folder):
     assert lint(metadata, folder) == []
     (folder / "kernel.py").write_bytes(b"#" * (LIMIT + 1))
     assert lint(metadata, folder) == [
-        "code_file: kernel.py has 1,000,001 bytes, and Kaggle takes 1,000,000; make it smaller"
+        "code_file: kernel.py has 1,000,001 bytes, over Kaggle's 1,000,000; make it smaller"
     ]
     assert lint(metadata) == []  # where no file is written yet, none is looked at
 
@@ -132,9 +132,9 @@ def test_sources_with_versions_and_other_good_values(folder):
         ({"public": True}, "is_private: is false: everybody can read"),
     ],
 )
-def test_doubts(options, said):
-    (doubt,) = doubts(compose_metadata("left_atrium", **options))
-    assert said in doubt
+def test_warnings(options, said):
+    (warning,) = metadata_warnings(compose_metadata("left_atrium", **options))
+    assert said in warning
 
 
 def test_options_lie_over_the_base():
@@ -156,7 +156,7 @@ def test_options_lie_over_the_base():
     assert compose_metadata("x", internet=True, wheels="alice/wheels")["enable_internet"] is True
     assert compose_metadata("x", internet=False)["enable_internet"] is False
     assert base["dataset_sources"] == ["bob/b"] and DEFAULTS["dataset_sources"] == []
-    with pytest.raises(InputError, match="--gpu a100: is none that Kaggle lends; give t4, p100, none"):
+    with pytest.raises(InputError, match="--gpu a100: is not a GPU of Kaggle's; give t4, p100, none"):
         compose_metadata("x", gpu="a100")
 
 

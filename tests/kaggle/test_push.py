@@ -48,7 +48,7 @@ def test_wheels_stand_for_the_internet(stub, heartseg):
         (["left_atrum"], "did you mean left_atrium?"),
         (["left_atrium", "--set", "epoch=3"], "did you mean epochs?"),
         (["left_atrium", "--overlay", "quik"], "did you mean quick?"),
-        (["left_atrium", "--gpu", "h100"], "--gpu h100: is none that Kaggle lends"),
+        (["left_atrium", "--gpu", "h100"], "--gpu h100: is not a GPU of Kaggle's"),
         (["left_atrium", "--data", "heart"], "dataset_sources: 'heart' is not OWNER/SLUG"),
         (["left_atrium", "--wheels", "../x"], "dataset_sources: '../x' is not OWNER/SLUG"),
         (["left_atrium", "--minutes", 720], "--minutes 720: Kaggle ends"),
@@ -113,7 +113,7 @@ def test_the_checkout_s_metadata_are_the_base(monkeypatch, tmp_path, stub, heart
     assert sent["datasetDataSources"] == ["bob/heart", "alice/more"] and sent["machineShape"] == "NvidiaTeslaT5"
     assert '"data": [\n   "alice/more"\n  ]' in sent["text"] and '"internet": false' in sent["text"]
     for wrong, said in (
-        ({"enable_gpus": True}, "enable_gpus: is no field of a kernel, did you mean enable_gpu?"),
+        ({"enable_gpus": True}, "enable_gpus: is not a field of a kernel, did you mean enable_gpu?"),
         ({"code_file": "../evil.py"}, "code_file: ../evil.py leads out of the folder"),
         ({"title": "something else"}, "title: 'something else' becomes something-else, and the id says"),
         ({"id": "../../x"}, "id: '../../x' is not OWNER/SLUG"),
