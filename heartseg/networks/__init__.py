@@ -1,4 +1,4 @@
-"""Networks that MONAI lacks, and weights that load or say why not."""
+"""Networks that MONAI lacks, and strict, safe loading of weights."""
 
 from heartseg.networks.pose import PoseNet
 from heartseg.networks.weights import load_weights

@@ -1,4 +1,4 @@
-"""Which way a chest lies in its array: a small network, trained on all 48 axis orders and flips."""
+"""A small network that recognises the orientation of a chest in its array, among all 48 axis orders and flips."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ from heartseg.networks.weights import load_weights
 POSES: tuple[tuple[tuple[int, ...], tuple[bool, ...]], ...] = tuple(
     (order, flips) for order in permutations(range(3)) for flips in product((False, True), repeat=3)
 )
-SPACING = 4.5  # mm; a heart is some 25 voxels wide
+SPACING = 4.5  # mm; a heart is about 25 voxels wide
 SIZE = 28  # voxels: a cube of 126 mm, which fits into the thinnest cardiac field of view
 
 
 def pose_axcodes(pose: int) -> str:
-    """Anatomical axis codes of an array in a pose, such as ``"ASR"``."""
+    """Return the anatomical axis codes of an array in a pose, such as ``"ASR"``."""
     order, flips = POSES[pose]
     return "".join("LPI"[axis] if flip else "RAS"[axis] for axis, flip in zip(order, flips, strict=True))
 
 
 def axcodes_pose(axcodes: str) -> int:
-    """The number of the pose with these codes. ValueError where they name no three different axes."""
-    for pose in range(len(POSES)):
-        if pose_axcodes(pose) == axcodes.upper():
-            return pose
-    raise ValueError(f"{axcodes!r} does not name three axes, such as RAS or ASR")
+    """Return the pose with these axis codes. Raises ValueError if they do not name three different axes."""
+    codes = [pose_axcodes(pose) for pose in range(len(POSES))]
+    if axcodes.upper() not in codes:
+        raise ValueError(f"{axcodes!r} does not name three axes, such as RAS or ASR")
+    return codes.index(axcodes.upper())
 
 
 def apply_pose(volume: torch.Tensor, pose: int) -> torch.Tensor:
-    """Turn an RAS array ``[..., x, y, z]`` into a pose: an exact reordering, no voxel is mixed."""
+    """Reorder an RAS array ``[..., x, y, z]`` into a pose, without interpolation."""
     order, flips = POSES[pose]
     lead = volume.ndim - 3
     volume = volume.permute(*range(lead), *(lead + axis for axis in order))
@@ -45,7 +45,7 @@ def apply_pose(volume: torch.Tensor, pose: int) -> torch.Tensor:
 
 @lru_cache(maxsize=1)
 def _composition() -> torch.Tensor:
-    """``[48, 48]``: the pose that results from pose k followed by pose h, at [h, k]."""
+    """Return a table ``[48, 48]`` with, at [h, k], the pose that results from pose k followed by pose h."""
     table = torch.empty(len(POSES), len(POSES), dtype=torch.long)
     index = {pose: number for number, pose in enumerate(POSES)}
     for h, (order_h, flips_h) in enumerate(POSES):
@@ -57,10 +57,10 @@ def _composition() -> torch.Tensor:
 
 
 class PoseNet(nn.Module):
-    """Logits ``[N, 48]`` over the poses of volumes ``[N, 1, 28, 28, 28]`` at 4.5 mm, intensities in 0..1.
+    """Network that gives logits ``[N, 48]`` of the poses of volumes ``[N, 1, 28, 28, 28]`` at 4.5 mm, scaled to 0..1.
 
-    Four convolutions of stride 2 or 1 and a dense layer that keeps places apart (no global pooling: where
-    the spine is decides). 0.4 M parameters.
+    Four convolutions of stride 1 or 2 and a dense layer without global pooling, as the position of the spine decides.
+    0.4 M parameters.
     """
 
     def __init__(self, channels: int = 16, dropout: float = 0.3) -> None:
@@ -83,19 +83,19 @@ class PoseNet(nn.Module):
 
 
 def shrink(volume: torch.Tensor, spacing: Sequence[float]) -> torch.Tensor:
-    """A volume ``[1, x, y, z]`` at 4.5 mm. Averages what falls into a voxel, so that fine scans do not alias."""
+    """Resample a volume ``[1, x, y, z]`` to 4.5 mm by averaging within voxels, so that fine scans do not alias."""
     size = [max(1, round(n * float(s) / SPACING)) for n, s in zip(volume.shape[1:], spacing, strict=True)]
     return F.interpolate(volume[None].float(), size=size, mode="area")[0]
 
 
 def unit_range(volume: torch.Tensor) -> torch.Tensor:
-    """Intensities with their 1 to 99 % range on 0..1, cut off there."""
+    """Scale intensities from their 1 to 99 % range to 0..1, and clip them."""
     low, high = torch.quantile(volume, torch.tensor([0.01, 0.99], device=volume.device))
     return ((volume - low) / (high - low).clamp_min(1e-6)).clamp(0, 1)
 
 
 def centre_cube(volume: torch.Tensor, spacing: Sequence[float]) -> torch.Tensor:
-    """The middle 126 mm of a volume ``[1, x, y, z]`` at 4.5 mm, its 1 to 99 % intensity range on 0..1."""
+    """Return the middle 126 mm of a volume ``[1, x, y, z]`` at 4.5 mm, scaled as in `unit_range`, padded with 0."""
     small = shrink(volume, spacing)
     for axis in (1, 2, 3):
         extra = small.shape[axis] - SIZE
@@ -108,10 +108,10 @@ def centre_cube(volume: torch.Tensor, spacing: Sequence[float]) -> torch.Tensor:
 
 @torch.inference_mode()
 def pose_probabilities(network: nn.Module, cube: torch.Tensor) -> torch.Tensor:
-    """Probability ``[48]`` of each pose of one cube ``[1, 28, 28, 28]``.
+    """Return the probability ``[48]`` of each pose of one cube ``[1, 28, 28, 28]``.
 
-    The cube is shown in all 48 poses and the answers are brought back to the first one and averaged (log
-    probabilities), so the result turns with the volume and one odd view does not decide.
+    The network sees the cube in all 48 poses; the log probabilities are mapped back to the first pose and averaged.
+    So the result rotates with the volume, and a single mistaken view does not decide.
     """
     network.eval()
     views = torch.stack([apply_pose(cube, h) for h in range(len(POSES))])
@@ -121,5 +121,5 @@ def pose_probabilities(network: nn.Module, cube: torch.Tensor) -> torch.Tensor:
 
 @lru_cache(maxsize=4)
 def load_pose_network(weights: str) -> PoseNet:
-    """A PoseNet with these weights, kept for the next scan. Raises InputError as `load_weights`."""
+    """Return a PoseNet with these weights, cached for the next scan. Raises InputError as `load_weights`."""
     return load_weights(PoseNet(), weights).eval()

@@ -1,4 +1,4 @@
-"""Weights from a file: plain state dicts, one readable line where they do not fit, and what is noted beside them."""
+"""Weights from a file: plain state dicts, readable errors if they do not fit, and their notes and licence."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ from typing import Any, NotRequired, TypedDict, TypeVar
 import torch
 from torch import nn
 
-from heartseg.errors import InputError
+from heartseg.errors import InputError, first_line
 
 logger = logging.getLogger("heartseg")
 Network = TypeVar("Network", bound=nn.Module)
-OF_A_RUN = ("final.pt", "checkpoint.pt")  # what a run keeps beside model.pt
-WRAPPERS = ("model", "state_dict", "ema", "network")  # keys under which others put the state dict
+OF_A_RUN = ("final.pt", "checkpoint.pt")  # files in a run's folder that share the notes of model.pt
+WRAPPERS = ("model", "state_dict", "ema", "network")  # keys under which other programs store the state dict
+REMEDY = "give the overlay that they were trained with, or other weights"
 
 
 class Licence(TypedDict):
-    """Terms that weights come under. ``file``: where they can be read, relative to the folder of the weights."""
+    """The licence of weights; ``file`` holds its text and is relative to the folder of the weights."""
 
     name: str
     commercial: bool
@@ -30,12 +31,12 @@ class Licence(TypedDict):
 
 
 def load_weights(network: Network, weights: str | os.PathLike[str] | None) -> Network:
-    """Load a state dict, bare or wrapped as ``{"model": ...}``, into a network, strictly; None leaves it as it is.
+    """Load a state dict, bare or wrapped as ``{"model": ...}``, into a network, strictly; None loads nothing.
 
-    A licence that is noted beside the weights (`licence_of`) is said in the log, once for a file and process.
+    The licence of the weights (`licence_of`) is logged, once per file and process.
 
-    Raises InputError for a missing or damaged file, one that holds more than tensors, and weights of another
-    network, naming the first layer that differs.
+    Raises InputError for a file that is missing, damaged or holds other objects than tensors, and for weights of
+    another network, with the first layer that differs.
     """
     if weights is None:
         return network
@@ -44,47 +45,44 @@ def load_weights(network: Network, weights: str | os.PathLike[str] | None) -> Ne
     for name in [*own, *(name for name in state if name not in own)]:
         if name not in state or name not in own:
             where = "the weights lack" if name not in state else "the network lacks"
-            raise InputError(f"{weights}: weights of another network: {where} layer {name}; {_REMEDY}")
+            raise InputError(f"{weights}: weights of another network: {where} layer {name}; {REMEDY}")
         if state[name].shape != own[name].shape:
             shapes = f"{list(state[name].shape)} in the file, {list(own[name].shape)} in the network"
-            raise InputError(f"{weights}: weights of another network: layer {name} is {shapes}; {_REMEDY}")
-    _say_licence(Path(weights))
+            raise InputError(f"{weights}: weights of another network: layer {name} is {shapes}; {REMEDY}")
+    _log_licence(Path(weights))
     network.load_state_dict(state)
     return network
 
 
-_REMEDY = "give the overlay that they were trained with, or other weights"
-
-
 def read_state(weights: str | os.PathLike[str]) -> dict[str, torch.Tensor]:
-    """The state dict in a file, without running any code from it. Raises InputError."""
+    """Return the state dict in a file, without running any code from it. Raises InputError."""
     path = Path(weights)
     if not path.is_file():
         raise InputError(f"{path}: no such file; {_remedy_of_missing(path)}")
     try:
         content: Any = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged file makes the unpickler raise nearly anything
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{path}: cannot be read as weights ({reason[:120]}); give a PyTorch state dict") from None
+        reason = first_line(error)[:120]
+        raise InputError(f"{path}: cannot be read as weights ({reason}); give a PyTorch state dict") from None
     for key in WRAPPERS:
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
     if not isinstance(content, Mapping) or not content or not all(map(torch.is_tensor, content.values())):
-        raise InputError(f"{path}: holds no state dict (names and tensors); give the weights of a network")
+        raise InputError(f"{path}: is not a state dict (names and tensors); give the weights of a network")
     return dict(content)
 
 
 def notes_file(weights: str | os.PathLike[str]) -> Path:
-    """Where the cases and the licence of weights are noted: ``model.json`` beside ``model.pt``.
+    """Return the file with the cases and the licence of weights: ``model.json`` next to ``model.pt``.
 
-    All that a run keeps comes from the same cases and under the same licence, and shares ``model.json``.
+    All weights of a run come from the same cases and have the same licence, so they share ``model.json``.
     """
     path = Path(weights)
     return path.with_name("model.json") if path.name in OF_A_RUN else path.with_suffix(".json")
 
 
 def read_notes(weights: str | os.PathLike[str]) -> dict[str, Any]:
-    """Content of the `notes_file` of weights; empty where there is none that can be read."""
+    """Return the content of the `notes_file` of weights; empty if there is none or it cannot be read."""
     try:
         content = json.loads(notes_file(weights).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
@@ -93,9 +91,9 @@ def read_notes(weights: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def licence_of(weights: str | os.PathLike[str]) -> Licence | None:
-    """The licence that is noted beside weights, whether they are there or not; None where none is.
+    """Return the licence in the notes of weights, even if the weights are missing; None if there is none.
 
-    Raises InputError for one that cannot be understood: terms of use are not passed over.
+    Raises InputError for a licence that cannot be read, as terms of use must not be ignored.
     """
     noted = read_notes(weights).get("licence")
     if noted is None:
@@ -117,20 +115,20 @@ def _licence_file(weights: Path, licence: Licence) -> Path | None:
 
 
 @cache
-def _say_licence(weights: Path) -> None:
+def _log_licence(weights: Path) -> None:
     licence = licence_of(weights)
     if licence is None:
         return
     terms = "" if licence["commercial"] else ": non-commercial use only"
     path = _licence_file(weights, licence)
-    # A warning: below that, a program that has not set up logging shows nothing.
+    # A warning, as lower levels are not shown unless the program sets up logging.
     logger.warning(f"{weights}: weights under {licence['name']}{terms}" + (f" (see {path})" if path else ""))
 
 
 def _remedy_of_missing(weights: Path) -> str:
     licence = licence_of(weights)
     if licence is None or _licence_file(weights, licence) is None:
-        return "train first, or name other weights"
-    # Their notes and their licence came without them: a wheel.
-    kept_out = f"their licence ({licence['name']}) keeps these weights out of the wheel"
-    return f"{kept_out}: name those of a clone of the repository (--weights FILE), or train your own"
+        return "train first, or give other weights"
+    # Notes and licence without weights: this is an installed wheel.
+    excluded = f"their licence ({licence['name']}) keeps these weights out of the wheel"
+    return f"{excluded}: give those of a clone of the repository (--weights FILE), or train your own"

@@ -8,7 +8,7 @@ import pytest
 import torch
 from nibabel.orientations import axcodes2ornt, inv_ornt_aff, ornt_transform
 
-from heartseg.data.anatomy import judge_pose, turn
+from heartseg.data.anatomy import pose_matrix, recognise_pose
 from heartseg.data.scans import read_scan, to_tensor
 from heartseg.errors import InputError
 from heartseg.networks.pose import (
@@ -40,7 +40,7 @@ def cube(seed=0):
     return torch.rand(1, SIZE, SIZE, SIZE, generator=torch.Generator().manual_seed(seed))
 
 
-def test_there_are_48_poses_and_the_first_turns_nothing():
+def test_there_are_48_poses_and_the_first_is_the_identity():
     assert len(POSES) == len(set(POSES)) == 48
     assert POSES[0] == ((0, 1, 2), (False, False, False))
     assert pose_axcodes(0) == "RAS"
@@ -61,7 +61,7 @@ def test_axcodes_and_poses_are_one_to_one():
 
 
 @pytest.mark.parametrize("codes", ["RA", "RASL", "RRS", "RLS", "XYZ", ""])
-def test_codes_that_name_no_three_axes(codes):
+def test_invalid_axcodes(codes):
     with pytest.raises(ValueError, match="does not name three axes, such as RAS or ASR"):
         axcodes_pose(codes)
 
@@ -76,18 +76,18 @@ def test_apply_pose_by_hand():
 
 @pytest.mark.parametrize("pose", range(48))
 def test_apply_pose_is_the_reorientation_of_nibabel(pose):
-    """A RAS image that nibabel stores with other axis codes has the same voxels, and `turn` the same axes."""
+    """An RAS image that nibabel stores with other axis codes has the same voxels, and `pose_matrix` the same axes."""
     voxels = np.random.default_rng(0).random((3, 4, 5))
     image = nib.Nifti1Image(voxels, np.eye(4))
     ornt = ornt_transform(axcodes2ornt("RAS"), axcodes2ornt(pose_axcodes(pose)))
     stored = image.as_reoriented(ornt)
     assert "".join(nib.aff2axcodes(stored.affine)) == pose_axcodes(pose)
     np.testing.assert_array_equal(apply_pose(torch.from_numpy(voxels), pose).numpy(), stored.get_fdata())
-    np.testing.assert_array_equal(turn(pose)[:3, :3].numpy(), inv_ornt_aff(ornt, voxels.shape)[:3, :3])
+    np.testing.assert_array_equal(pose_matrix(pose)[:3, :3].numpy(), inv_ornt_aff(ornt, voxels.shape)[:3, :3])
 
 
 def test_composition_of_all_poses():
-    """Pose k and then pose h is pose table[h, k], on a cube where no two poses look alike."""
+    """Pose k followed by pose h is pose table[h, k], on a cube that looks different in every pose."""
     table = _composition()
     volume = torch.arange(27).reshape(3, 3, 3)
     assert len({tuple(apply_pose(volume, pose).flatten().tolist()) for pose in range(48)}) == 48
@@ -98,8 +98,8 @@ def test_composition_of_all_poses():
 
 
 @pytest.mark.parametrize("codes", ["ASR", "LPS", "SLP", "IRA"])
-def test_the_answer_turns_with_the_volume(network, codes):
-    """Whatever the weights: what was pose k is pose table[h, k] once the volume was turned by h."""
+def test_the_result_rotates_with_the_volume(network, codes):
+    """For any weights: pose k becomes pose table[h, k] after the volume is put into pose h."""
     h = axcodes_pose(codes)
     before, after = pose_probabilities(network, cube()), pose_probabilities(network, apply_pose(cube(), h))
     torch.testing.assert_close(after[_composition()[h]], before, rtol=1e-4, atol=1e-7)
@@ -129,7 +129,7 @@ def test_probabilities_do_not_depend_on_dropout(network):
     assert torch.equal(pose_probabilities(network, cube()), pose_probabilities(network, cube()))
 
 
-def test_network_of_two_views():
+def test_batch_of_two():
     logits = PoseNet()(torch.stack([cube(0), cube(1)]))
     assert logits.shape == (2, 48)
 
@@ -142,7 +142,7 @@ def test_shrink_averages_onto_4_5_mm():
     assert shrink(torch.zeros(1, 10, 20, 1), (9, 0.9, 1)).shape == (1, 20, 4, 1)
 
 
-def test_unit_range_cuts_the_tails():
+def test_unit_range_clips_the_tails():
     values = torch.arange(101.0).reshape(1, 101, 1, 1)
     expected = ((torch.arange(101.0) - 1) / 98).clamp(0, 1)  # the 1 and 99 % quantiles of 0..100
     torch.testing.assert_close(unit_range(values).flatten(), expected)
@@ -171,7 +171,7 @@ def test_centre_cube_of_any_scan(shape, spacing):
     assert found.isfinite().all() and found.min() >= 0 and found.max() <= 1
 
 
-def test_load_gives_the_saved_network(tmp_path):
+def test_loaded_network_equals_the_saved_one(tmp_path):
     torch.manual_seed(1)
     saved = PoseNet()
     torch.save(saved.state_dict(), tmp_path / "pose.pt")
@@ -181,7 +181,7 @@ def test_load_gives_the_saved_network(tmp_path):
     assert load_pose_network(tmp_path / "pose.pt") is loaded  # not read again for every scan
 
 
-def test_damaged_weights_are_one_line(tmp_path):
+def test_damaged_weights_give_one_line(tmp_path):
     (tmp_path / "pose.pt").write_bytes(b"PK\x03\x04 cut off")
     with pytest.raises(InputError, match=r"pose.pt: cannot be read as weights"):
         load_pose_network(tmp_path / "pose.pt")
@@ -190,20 +190,20 @@ def test_damaged_weights_are_one_line(tmp_path):
 @pytest.mark.parametrize("weights", SHIPPED, ids=lambda path: path.parts[-3])
 @pytest.mark.parametrize("seed", [0, 2])
 def test_shipped_weights_recognise_phantoms(weights, seed):
-    """However a phantom is stored under a true header, it is RAS; turned under the same header, it is not."""
+    """A phantom with a true header is RAS for any storage; rotated under the same header it is not."""
     image, _, affine = atrium_phantom(np.random.default_rng(seed), size="small")
     true = to_tensor(*read_scan(nib.Nifti1Image(image, affine)))
-    pose, probability, warning = judge_pose(true, weights)
+    pose, probability, warning = recognise_pose(true, weights)
     assert (pose, warning) == (0, None)
     assert probability > 0.8
     for codes in ("ASR", "LPS", "SLP"):
-        lying = true.clone()  # its anatomy stays; the header calls that other names
-        lying.affine = turn(axcodes_pose(codes)).inverse() @ true.affine
-        pose, probability, warning = judge_pose(lying, weights)
+        mislabelled = true.clone()  # its anatomy stays; the header calls that other names
+        mislabelled.affine = turn(axcodes_pose(codes)).inverse() @ true.affine
+        pose, probability, warning = recognise_pose(mislabelled, weights)
         assert pose_axcodes(pose) == codes
         assert probability > 0.8
         assert warning is not None and f"seems to be {', '.join(codes)} (probability" in warning
 
 
 def test_a_bundle_ships_pose_weights():
-    assert SHIPPED, "without any, the test above tests nothing"
+    assert SHIPPED, "otherwise the test above tests nothing"

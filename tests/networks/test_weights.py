@@ -1,4 +1,4 @@
-"""Weights load strictly and safely, or one line says why not."""
+"""Loading weights strictly and safely, with readable errors."""
 
 import json
 import logging
@@ -74,7 +74,7 @@ def test_none_leaves_the_network_as_it_is(state):
 
 
 def test_missing_file(tmp_path):
-    assert "no such file; train first, or name other weights" in fault(tmp_path / "gone.pt")
+    assert "no such file; train first, or give other weights" in fault(tmp_path / "gone.pt")
     assert "no such file" in fault(tmp_path)  # a folder
 
 
@@ -82,11 +82,11 @@ def test_missing_file(tmp_path):
 def test_damaged_file(tmp_path, content):
     path = tmp_path / "model.pt"
     path.write_bytes(content)
-    assert "give a PyTorch state dict" in fault(path) or "holds no state dict" in fault(path)
+    assert "give a PyTorch state dict" in fault(path) or "is not a state dict" in fault(path)
 
 
 @pytest.mark.parametrize("share", [0.02, 0.3, 0.6, 0.95])
-def test_file_that_was_cut_off(tmp_path, state, share):
+def test_truncated_file(tmp_path, state, share):
     path = saved(tmp_path, state)
     whole = path.read_bytes()
     path.write_bytes(whole[: int(share * len(whole))])
@@ -114,7 +114,7 @@ def test_code_in_a_file_is_not_run(tmp_path, state, how):
         path.write_bytes(pickle.dumps(content))
     assert "cannot be read as weights" in fault(path)
     assert not target.exists()
-    # And this is no dud: a reader without that care runs it.
+    # An unsafe reader does run it, so the test is meaningful.
     if how == "torch":
         torch.load(path, weights_only=False)
     else:
@@ -123,8 +123,8 @@ def test_code_in_a_file_is_not_run(tmp_path, state, how):
 
 
 @pytest.mark.parametrize("content", [{}, {"epoch": 3}, [1, 2], {"model": {}}, {"a": torch.ones(1), "b": 2}, 5])
-def test_what_is_no_state_dict(tmp_path, content):
-    assert "holds no state dict (names and tensors); give the weights of a network" in fault(saved(tmp_path, content))
+def test_not_a_state_dict(tmp_path, content):
+    assert "is not a state dict (names and tensors); give the weights of a network" in fault(saved(tmp_path, content))
 
 
 def test_the_first_layer_of_another_shape_is_named(tmp_path, state):
@@ -159,7 +159,7 @@ SIZES = {"spatial_dims": 2, "in_channels": 1, "out_channels": 4, "channels": [4,
 
 
 @pytest.mark.parametrize("wrap", [lambda state: state, lambda state: {"model": state}], ids=["bare", "model"])
-def test_a_unet_is_no_attention_unet_nor_the_other_way(tmp_path, wrap):
+def test_weights_of_unet_and_attention_unet_are_not_interchangeable(tmp_path, wrap):
     unet, attention = UNet(**SIZES, num_res_units=2), AttentionUnet(**SIZES)
     of_unet = fault(saved(tmp_path, wrap(unet.state_dict())), attention)
     assert "weights of another network: the weights lack layer model.0.conv.0.conv.weight; give the overlay" in of_unet
@@ -188,13 +188,13 @@ def licensed(tmp_path, state, licence):
     ("licence", "line"),
     [
         (LICENCE, "weights under CC BY-NC-SA 4.0: non-commercial use only (see {folder}/LICENSE)"),
-        ({**LICENCE, "file": "../LICENSE"}, "weights under CC BY-NC-SA 4.0: non-commercial use only"),  # not there
+        ({**LICENCE, "file": "../LICENSE"}, "weights under CC BY-NC-SA 4.0: non-commercial use only"),  # missing file
         ({"name": "CC BY-NC 4.0", "commercial": False}, "weights under CC BY-NC 4.0: non-commercial use only"),
         ({**LICENCE, "name": "CC BY 4.0", "commercial": True}, "weights under CC BY 4.0 (see {folder}/LICENSE)"),
         ({"name": "two\nlines", "commercial": True}, "weights under two lines"),
     ],
 )
-def test_a_licence_is_said_once_for_a_file(tmp_path, state, caplog, licence, line):
+def test_a_licence_is_logged_once_per_file(tmp_path, state, caplog, licence, line):
     path = licensed(tmp_path, state, licence)
     for _ in range(2):
         load_weights(net(), path)
@@ -202,14 +202,14 @@ def test_a_licence_is_said_once_for_a_file(tmp_path, state, caplog, licence, lin
     assert [(entry.levelno, entry.getMessage()) for entry in caplog.records] == [(logging.WARNING, expected)]
 
 
-def test_a_licence_is_shown_where_nobody_set_up_logging(tmp_path, state, python):
+def test_a_licence_is_shown_without_logging_set_up(tmp_path, state, python):
     path = licensed(tmp_path, state, LICENCE)
-    code = f"from heartseg.networks.weights import _say_licence as say, Path; say(Path({str(path)!r}))"
+    code = f"from heartseg.networks.weights import _log_licence as log, Path; log(Path({str(path)!r}))"
     ended = python("-c", code)
     assert ended.stderr == f"{path}: weights under CC BY-NC-SA 4.0: non-commercial use only (see {tmp_path}/LICENSE)\n"
 
 
-def test_weights_without_a_licence_say_nothing(tmp_path, state, caplog):
+def test_weights_without_a_licence_log_nothing(tmp_path, state, caplog):
     path = saved(tmp_path, state)
     load_weights(net(), path)
     (tmp_path / "model.json").write_text('{"train": ["a"]}')
@@ -231,7 +231,7 @@ def test_weights_without_a_licence_say_nothing(tmp_path, state, caplog):
         {"name": "CC BY-NC-SA 4.0", "commercial": False, "file": 3},
     ],
 )
-def test_a_licence_that_cannot_be_read_is_not_passed_over(tmp_path, state, licence):
+def test_an_unreadable_licence_is_refused(tmp_path, state, licence):
     path = licensed(tmp_path, state, licence)
     network = net()
     before = {name: value.clone() for name, value in network.state_dict().items()}
@@ -242,22 +242,22 @@ def test_a_licence_that_cannot_be_read_is_not_passed_over(tmp_path, state, licen
     assert equal(network.state_dict(), before)
 
 
-def test_missing_weights_whose_licence_is_there_were_kept_out_of_the_wheel(tmp_path, state):
+def test_missing_weights_with_a_licence_were_kept_out_of_the_wheel(tmp_path, state):
     path = licensed(tmp_path, state, LICENCE)
     path.unlink()
     assert fault(path) == (
-        f"{path}: no such file; their licence (CC BY-NC-SA 4.0) keeps these weights out of the wheel: name those of a "
+        f"{path}: no such file; their licence (CC BY-NC-SA 4.0) keeps these weights out of the wheel: give those of a "
         "clone of the repository (--weights FILE), or train your own"
     )
 
 
-def test_missing_weights_of_a_run_were_never_written(tmp_path, state):
+def test_missing_weights_of_a_run(tmp_path, state):
     path = licensed(tmp_path, state, {"name": "CC BY-NC-SA 4.0", "commercial": False})  # inherited, without its file
     path.unlink()
-    assert fault(path).endswith("no such file; train first, or name other weights")
+    assert fault(path).endswith("no such file; train first, or give other weights")
 
 
-def test_notes_lie_beside_the_weights(tmp_path):
+def test_notes_are_next_to_the_weights(tmp_path):
     assert notes_file(tmp_path / "pose.pt") == tmp_path / "pose.json"
     assert notes_file(tmp_path / "final.pt") == notes_file(tmp_path / "model.pt") == tmp_path / "model.json"
     assert read_notes(tmp_path / "model.pt") == {}
