@@ -1,8 +1,8 @@
-"""What the command line answers and leaves behind, for its tests."""
+"""Helpers for tests of the command line: its error line, and the files it leaves behind."""
 
 
 def refused(answer):
-    """Status 2, no result, and one line; the line."""
+    """Check for status 2 without results and return the one line of the error."""
     status, out, err = answer
     (line,) = [line for line in err.splitlines() if line.startswith("heartseg: ")]
     assert status == 2 and "Traceback" not in err
@@ -11,7 +11,7 @@ def refused(answer):
 
 
 def tree(folder):
-    """Every file in a folder with its content and time; of a link, where it leads."""
+    """Return the content and time of every file in a folder, or the target of a link."""
     found = {}
     for path in folder.rglob("*"):
         if path.is_symlink():

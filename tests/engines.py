@@ -1,4 +1,4 @@
-"""Tiny but real engines with a `RunSummary`, for the tests of a run's record."""
+"""Small real engines with a `RunSummary`, for tests of it."""
 
 import json
 from pathlib import Path
@@ -53,7 +53,7 @@ def evaluator(net, handlers=(), **settings):
 
 
 def run(folder, epochs=2, interval=1, handlers=(), first=False, validator_handlers=(), **settings):
-    """Train; returns the summary handler and the trainer. `first`: list it before the ValidationHandler."""
+    """Train; return the summary handler and the trainer. `first`: list it before the ValidationHandler."""
     torch.manual_seed(0)
     net = UNet(3, 1, 1, channels=(2, 4), strides=(2,))
     validator = evaluator(net, validator_handlers)
@@ -78,7 +78,7 @@ def run(folder, epochs=2, interval=1, handlers=(), first=False, validator_handle
 
 
 class Losses:
-    """Every loss of every epoch, as an independent record."""
+    """An independent record of every loss of every epoch."""
 
     def __init__(self):
         self.epochs = {}
@@ -91,7 +91,7 @@ class Losses:
 
 
 class Do:
-    """Call a function at the end of an iteration of an epoch."""
+    """Calls a function after every iteration of one epoch."""
 
     def __init__(self, epoch, action):
         self.epoch, self.action = epoch, action

@@ -1,4 +1,4 @@
-"""An evaluation without a network, for the tests of what judges and draws: cases, an engine, the files."""
+"""Evaluations without a network, for tests of handlers: cases, an engine, result files."""
 
 import json
 
@@ -10,22 +10,22 @@ SHAPE = (10, 8, 8)
 
 
 def label_map(start, stop, value=1, spacing=(1.0, 1.0, 1.0)):
-    """A label map ``[1, x, y, z]`` that fills some slices of the first axis, 64 voxels each."""
+    """Return a label map ``[1, x, y, z]`` that fills some slices of the first axis, 64 voxels each."""
     volume = torch.zeros(1, *SHAPE)
     volume[:, start:stop] = value
     return MetaTensor(volume, affine=torch.diag(torch.tensor([*spacing, 1.0], dtype=torch.float64)))
 
 
 def case(identity, pred, truth, spacing=(1.0, 1.0, 1.0), **entry):
-    """What the loader gives and what the engine makes of it."""
+    """Return an entry of the loader and the engine's output for it."""
     truth = label_map(*truth, spacing=spacing)
     return {"id": identity, **entry}, {"pred": label_map(*pred, spacing=spacing), "label": truth}
 
 
 def evaluate(handlers, *batches, epochs=1):
-    """Run an engine with a handler, or several, whose loader gives these batches, each a list of cases, decollated."""
+    """Run an engine with one or more handlers over these batches, each a decollated list of cases."""
     engine = Engine(lambda engine, batch: [item for _, item in batch])
-    # MONAI's engines leave lists of cases behind; so does this one.
+    # As in MONAI's engines, the batch is a list of cases afterwards.
     engine.add_event_handler(
         Events.ITERATION_COMPLETED,
         lambda engine: setattr(engine.state, "batch", [entry for entry, _ in engine.state.batch]),
@@ -38,10 +38,10 @@ def evaluate(handlers, *batches, epochs=1):
 
 
 def strict(path):
-    """JSON that any reader accepts."""
+    """Load JSON strictly, without NaN or infinity."""
 
     def refuse(constant):
-        raise AssertionError(f"{path}: holds {constant}, which is no JSON")
+        raise AssertionError(f"{path}: holds {constant}, which is not JSON")
 
     return json.loads(path.read_text(encoding="utf-8"), parse_constant=refuse)
 

@@ -1,4 +1,4 @@
-"""How the readers are fuzzed: the same examples every time; many more of them where ``HEARTSEG_PROOF`` is set."""
+"""Settings and strategies for fuzzing: reproducible examples, many more if ``HEARTSEG_PROOF`` is set."""
 
 import os
 
@@ -9,7 +9,7 @@ MORE = 20 if os.environ.get("HEARTSEG_PROOF") else 1
 
 
 def few(examples: int) -> settings:
-    """Settings of a fuzzing test: so many examples, no deadline, nothing kept between runs."""
+    """Return settings for a fuzzing test: this number of examples, no deadline, no database."""
     return settings(
         max_examples=examples * MORE,
         derandomize=True,
@@ -26,6 +26,6 @@ JSON = st.recursive(VALUES, lambda inner: st.lists(inner, max_size=4) | st.dicti
 
 
 def objects(**known: st.SearchStrategy) -> st.SearchStrategy:
-    """JSON objects that have some of the known keys, with what belongs there or with anything, and others."""
+    """Generate JSON objects with some of the known keys, with proper or arbitrary values, and other keys."""
     named = st.fixed_dictionaries({}, optional={key: value | JSON for key, value in known.items()})
     return st.builds(lambda one, other: {**other, **one}, named, st.dictionaries(TEXT, JSON, max_size=2))

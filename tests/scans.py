@@ -1,4 +1,4 @@
-"""Small scans on disk and affines by their axis codes, for the tests of loading and saving."""
+"""Small scans on disk, and affines from axis codes, for tests of loading and saving."""
 
 import nibabel as nib
 import numpy as np
@@ -13,7 +13,7 @@ def voxels(dtype=np.int16):
 
 
 def half():
-    """A mask ``[1, x, y, z]`` that no turn or flip leaves as it is."""
+    """Return a mask ``[1, x, y, z]`` without symmetry."""
     return torch.from_numpy((voxels() > 70).astype(np.float32))[None]
 
 
@@ -28,7 +28,7 @@ def stored(path, affine=PLAIN, data=None, qform=1, sform=1, units="mm", kind=nib
 
 
 def oriented(codes, tilt=0.0):
-    """An affine whose axes have these codes, tilted about the first axis by so many degrees."""
+    """Return an affine with these axis codes, tilted about the first axis by this angle in degrees."""
     ornt = nib.orientations.ornt_transform(nib.orientations.axcodes2ornt("RAS"), nib.orientations.axcodes2ornt(codes))
     turned = np.diag([1.5, 2.5, 3.5, 1.0]) @ nib.orientations.inv_ornt_aff(ornt, SHAPE)
     angle = np.deg2rad(tilt)

@@ -1,4 +1,4 @@
-"""Whatever stands in a file that people or programs wrote: an answer or one line, never anything else."""
+"""Readers of files give a result or a one-line error, whatever the files contain."""
 
 import json
 from pathlib import Path
@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from heartseg.cli.segmentation import _records
-from heartseg.config.config_errors import read_yaml
+from heartseg.config.yaml_files import read_yaml
 from heartseg.data.acdc import read_info
 from heartseg.data.cases import find_cases, select_cases
 from heartseg.data.dataset_checks import check_dataset
@@ -21,14 +21,14 @@ from heartseg.metrics.patients import check_ventricles
 from heartseg.networks.weights import licence_of, read_notes
 from heartseg.results.comparison import compare_evaluations, print_comparison, write_comparison
 from heartseg.results.evaluation_files import RESULTS, read_evaluation
-from heartseg.results.patient_tables import tell_patients
+from heartseg.results.patient_tables import summarise_patients
 
 BYTES = st.binary(max_size=60) | st.text(max_size=60).map(lambda text: text.encode("utf-8", "replace"))
 DEEP = b"[" * 100_000
 
 
 def answer(function, *args):
-    """What a reader answers; None where it refuses in one line, and any other error is the test's."""
+    """Return what a reader returns, or None if it refuses in one line; any other error fails the test."""
     try:
         return function(*args)
     except InputError as error:
@@ -122,7 +122,7 @@ LICENCES = objects(name=TEXT, commercial=st.booleans(), file=TEXT)
 @few(80)
 @given(objects(licence=LICENCES, train=st.lists(TEXT), val=JSON).map(as_json) | JSON.map(as_json) | BYTES)
 @example(DEEP)
-def test_notes_beside_weights(data, content):
+def test_notes_on_weights(data, content):
     (data.parent / "model.json").write_bytes(content)
     weights = data.parent / "model.pt"
     assert isinstance(read_notes(weights), dict)
@@ -165,12 +165,12 @@ def test_evaluation_results(data, content):
 
 @few(3)
 @given(st.lists(FULL, min_size=2, max_size=2, unique_by=lambda case: case["id"]))
-def test_what_is_read_can_be_told_and_written(data, cases):
+def test_what_is_read_can_be_printed_and_written(data, cases):
     (data.parent / RESULTS).write_bytes(as_json({"clean": {"cases": cases}}))
     read = read_evaluation(data.parent)
     comparison = compare_evaluations(read, read)
     print_comparison(comparison, "dice")
-    write_comparison(comparison, "dice", data.parent / "compared")
+    write_comparison(comparison, data.parent / "compared")
     assert json.loads((data.parent / "compared" / "comparison.json").read_text())["cases"]["common"]
 
 
@@ -186,5 +186,6 @@ NAME = st.sampled_from(["p1_frame01.nii.gz", "p1_frame07.nii.gz", "p2.nii.gz"]) 
 def test_records_of_masks(data, content):
     (data.parent / "segmentation.json").write_bytes(content)
     records = _records(data.parent)
-    lines = tell_patients(records, check_ventricles(PARTS, {"rv": 1, "myo": 2, "lv": 3}), list(records), data.parent)
+    ventricles = check_ventricles(PARTS, {"rv": 1, "myo": 2, "lv": 3})
+    lines = summarise_patients(records, ventricles, list(records), data.parent)
     assert all(isinstance(line, str) for line in lines)

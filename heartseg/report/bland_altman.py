@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from heartseg.report.figures import BLUE, VERMILION
-from heartseg.results.patient_tables import name_of
+from heartseg.results.patient_tables import measure_title
 
 PANELS = ("lv_ef_percent", "rv_ef_percent", "lv_edv_ml", "lv_mass_g")
 UNSEEN: dict[str, Any] = {"color": BLUE, "marker": "o", "linestyle": "none", "markersize": 5.5}
@@ -40,7 +40,7 @@ def draw_bland_altman(report: Mapping[str, Any]) -> Figure:
 
 def _panel(axes: Axes, report: Mapping[str, Any], measure: str) -> None:
     found = report["agreement"][report["averaged_over"]["which"]][measure]
-    unit, name = found["unit"], name_of(measure)
+    unit, name = found["unit"], measure_title(measure)
     for row in report["patients"]:
         pred, truth = row[f"{measure}_pred"], row[f"{measure}_truth"]
         if pred is not None and truth is not None:

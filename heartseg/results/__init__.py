@@ -1,1 +1,1 @@
-"""Results of evaluations: read, tabulated and compared."""
+"""Results of evaluations and runs: read, tabulate and compare them."""

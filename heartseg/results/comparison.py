@@ -1,4 +1,4 @@
-"""Two evaluations of the same cases, compared case by case."""
+"""Compare two evaluations of the same cases, case by case."""
 
 from __future__ import annotations
 
@@ -18,25 +18,24 @@ from heartseg.metrics.table import TABLE, Metric, find_metric
 from heartseg.results.evaluation_files import artifacts_of
 from heartseg.results.tables import PLAIN, cases_in_words, number, write_table
 
-MADE_BY = ("strengths", "settings")  # of an artifact
+MADE_BY = ("strengths", "settings")  # keys that say how an artifact was made
 
 
 def compare_evaluations(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, Any]:
     """Compare two evaluations, as `heartseg.results.evaluation_files.read_evaluation` gives them.
 
-    Cases are paired by id, clean and under every artifact that both have, each artifact at the severity that
-    stands for it. As in an evaluation, cases that trained either's weights are counted only where there are no
-    others.
+    Cases are paired by id, clean and under every artifact that both have, each artifact at its headline severity.
+    As in an evaluation, cases used to train either's weights count only if there are no others.
 
     Returns:
         ``a`` and ``b``: ``file`` and ``provenance``. ``cases``: ids in ``common``, ``only_a`` and ``only_b``.
-        ``averaged_over``: how many ``cases``, and whether ``seen`` (null: unknown). ``notes``: what to bear in mind.
+        ``averaged_over``: number of ``cases``, and whether they were ``seen`` (null: unknown). ``notes``: caveats.
         ``conditions``: for each its ``strengths`` and ``settings`` in a and b, its ``pairs``, and its ``metrics``:
-        what `heartseg.metrics.paired_test.paired_test` gives, with ``better`` and ``worse`` (in how many cases b is)
-        for its ``higher`` and ``lower``.
+        the result of `heartseg.metrics.paired_test.paired_test`, with ``higher`` and ``lower`` replaced by
+        ``better`` and ``worse``, the number of cases in which b is.
 
     Raises:
-        InputError: no case, or no metric, in common.
+        InputError: no case or no metric in common.
     """
     seen = [{case["id"]: case.get("seen") for case in part["clean"]["cases"]} for part in (a, b)]
     common = [identity for identity in seen[0] if identity in seen[1]]
@@ -104,28 +103,28 @@ def _notes(a: Mapping[str, Any], b: Mapping[str, Any], result: Mapping[str, Any]
         if only := cases[f"only_{side}"]:
             notes.append(f"only in {side.upper()}, left out: {', '.join(only)}")
     if result["averaged_over"]["seen"]:
-        notes.append("all these cases trained the weights of A or of B: the figures flatter")
+        notes.append("all these cases were used to train A or B: the figures are too good")
     elif counted < len(cases["common"]):
-        notes.append(f"{len(cases['common']) - counted} cases that trained the weights of A or of B are left out")
+        notes.append(f"{len(cases['common']) - counted} cases used to train A or B are left out")
     for name, condition in result["conditions"].items():
-        told = [_strengths(condition["strengths"][side]) for side in ("a", "b")]
-        if told[0] != told[1]:
-            notes.append(f"{name}: {told[0]} in A, {told[1]} in B")
+        a_value, b_value = (_strengths(condition["strengths"][side]) for side in ("a", "b"))
+        if a_value != b_value:
+            notes.append(f"{name}: {a_value} in A, {b_value} in B")
         settings = condition["settings"]
         for key in {**(settings["a"] or {}), **(settings["b"] or {})}:
-            told = [_setting(settings[side], key) for side in ("a", "b")]
-            if told[0] != told[1]:
-                notes.append(f"{name}: {key} {told[0]} in A, {told[1]} in B")
-    own, others = ({case["id"]: _truth(case) for case in part["clean"]["cases"]} for part in (a, b))
-    if other := [identity for identity in cases["common"] if own[identity] != others[identity]]:
-        notes.append(f"the truth has another volume in A than in B: {', '.join(other)}: are these the same data?")
+            a_value, b_value = (_setting(settings[side], key) for side in ("a", "b"))
+            if a_value != b_value:
+                notes.append(f"{name}: {key} {a_value} in A, {b_value} in B")
+    a_truth, b_truth = ({case["id"]: _truth_volumes(case) for case in part["clean"]["cases"]} for part in (a, b))
+    if differing := [identity for identity in cases["common"] if a_truth[identity] != b_truth[identity]]:
+        notes.append(f"the truth's volume differs between A and B: {', '.join(differing)}: is it the same data?")
     sources = [part.get("provenance") or {} for part in (a, b)]
     seeds = [_setting(source if "seed" in source else None, "seed") for source in sources]
     if seeds[0] != seeds[1] and (drawn := [name for name in result["conditions"] if name != "clean"]):
-        notes.append(f"seed {seeds[0]} in A, {seeds[1]} in B: other places and moments of {', '.join(drawn)}")
+        notes.append(f"seed {seeds[0]} in A, {seeds[1]} in B: different random draws of {', '.join(drawn)}")
     tolerances = [source.get("tolerance_mm") for source in sources]
     if tolerances[0] != tolerances[1]:
-        notes.append(f"NSD is at {tolerances[0]} mm in A, at {tolerances[1]} mm in B: do not compare it")
+        notes.append(f"NSD has a tolerance of {tolerances[0]} mm in A, {tolerances[1]} mm in B: do not compare it")
     return notes
 
 
@@ -134,19 +133,19 @@ def _strengths(strengths: Mapping[str, float] | None) -> str:
 
 
 def _setting(settings: Mapping[str, Any] | None, name: str) -> str:
-    """A setting as it is written in YAML, and whether there is one."""
+    """Return a setting as it is written in YAML, ``not set`` if it is missing, or ``unknown`` without settings."""
     if settings is None:
         return "unknown"
     return json.dumps(settings[name]) if name in settings else "not set"
 
 
-def _truth(case: Mapping[str, Any]) -> dict[str, Any]:
+def _truth_volumes(case: Mapping[str, Any]) -> dict[str, Any]:
     classes = case.get("classes")
     return {name: row.get("truth_ml") for name, row in classes.items()} if isinstance(classes, dict) else {}
 
 
 def write_comparison(comparison: Mapping[str, Any], output_dir: str | os.PathLike[str]) -> None:
-    """Write ``comparison.json`` and ``.csv``: a row for each condition, case and metric."""
+    """Write ``comparison.json`` and ``.csv``, with a row for each condition, case and metric."""
     folder = Path(output_dir)
     write_json(folder / "comparison.json", comparison)
     write_table(
@@ -164,14 +163,14 @@ def write_comparison(comparison: Mapping[str, Any], output_dir: str | os.PathLik
 def compared_metric(comparison: Mapping[str, Any], name: str | None = None) -> Metric:
     """Return a metric of a comparison by its name; without a name, the first one there is.
 
-    Raises InputError, with the nearest name, for a metric that was not compared.
+    Raises InputError, with the closest name, for a metric that was not compared.
     """
     compared = comparison["conditions"]["clean"]["metrics"]
     return find_metric(next(iter(compared)) if name is None else name, compared)
 
 
 def print_comparison(comparison: Mapping[str, Any], metric: str | None = None) -> None:
-    """Print the table of one metric and the notes. Raises InputError as `compared_metric`."""
+    """Print the table of one metric and the notes. Raises InputError as `compared_metric` does."""
     shown = compared_metric(comparison, metric)
     table = Table(title=f"{shown.title} of {cases_in_words(comparison['averaged_over'])}")
     table.add_column("condition")
@@ -190,7 +189,7 @@ def print_comparison(comparison: Mapping[str, Any], metric: str | None = None) -
         where = "everywhere" if len(few) == len(rows) else ", ".join(few)
         notes.append(f"fewer than {ENOUGH} pairs differ, so p cannot reach 0.05: {where}")
     if lost := {name: row["missing"] for name, row in rows.items() if row["missing"]}:
-        notes.append("pairs without a number, left out: " + ", ".join(f"{name} {n}" for name, n in lost.items()))
+        notes.append("pairs without a value, left out: " + ", ".join(f"{name} {n}" for name, n in lost.items()))
     console = Console()
     console.print(f"A: {comparison['a']['file']}\nB: {comparison['b']['file']}", **PLAIN)
     console.print(table)

@@ -7,7 +7,7 @@ from typing import Any
 
 
 def summary_markdown(summary: Mapping[str, Any], picture: str) -> str:
-    """The text of ``run_summary.md`` from the content of ``run_summary.json`` and the path of a picture."""
+    """Return the text of ``run_summary.md`` from the content of ``run_summary.json`` and the path of a picture."""
     best, source, cases = summary["best"], summary["provenance"], summary["cases"]
     heartseg = f"heartseg {source['heartseg']}" + (f" ({source['commit']})" if source["commit"] else "")
     peak = (f"{name} {gib:.2f} GiB" for name, gib in summary["peak_memory_gib"].items())
@@ -34,7 +34,7 @@ def summary_markdown(summary: Mapping[str, Any], picture: str) -> str:
 
 
 def _table(rows: Mapping[str, Any]) -> list[str]:
-    """Markdown lines; None becomes a dash, and neither a bar nor a line break can split a row."""
+    """Return the lines of a table; None becomes a dash, and bars and line breaks are escaped."""
     lines = ["| what | value |", "| --- | --- |"]
     for name, value in rows.items():
         cells = ("-" if cell is None else " ".join(str(cell).replace("|", "\\|").split()) for cell in (name, value))

@@ -1,4 +1,4 @@
-"""Results as tables: CSV for other programs, and text for the terminal."""
+"""Tables of results: CSV for other programs, text for the terminal."""
 
 from __future__ import annotations
 
@@ -15,18 +15,19 @@ from heartseg.data.files import atomic
 from heartseg.metrics.table import MM, TABLE, Metric, metrics_in
 
 VOLUMES = {"pred_ml": "mask mL", "truth_ml": "truth mL"}
-HEADLINE = "moderate"  # the severity whose numbers stand for an artifact
-PLAIN: dict[str, Any] = {"markup": False, "emoji": False, "highlight": False, "soft_wrap": True}  # for names with [ ]
+HEADLINE = "moderate"  # the severity whose numbers represent an artifact
+# Options of rich.console.Console and its print that leave text as it is, such as names with [ ].
+PLAIN: dict[str, Any] = {"markup": False, "emoji": False, "highlight": False, "soft_wrap": True}
 
 
 def write_table(path: str | os.PathLike[str], header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Write a CSV file, whole or not at all."""
+    """Write a CSV file, atomically."""
     with atomic(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([header, *rows])
 
 
 def number(value: float | None, form: str, missing: str = "-") -> str:
-    """Return a number in a format such as ``.4f`` or ``+.1f``, without a sign before zero; ``missing`` for None."""
+    """Format a number with ``.4f``, ``+.1f`` and the like, without a minus before zero; ``missing`` for None."""
     if value is None:
         return missing
     digits = re.search(r"(\d+)f$", form)
@@ -34,13 +35,13 @@ def number(value: float | None, form: str, missing: str = "-") -> str:
 
 
 def print_table(clean: Mapping[str, Any]) -> None:
-    """Print the table of an evaluation. Several classes, and phases, have rows of their own."""
+    """Print the table of an evaluation. If there are several classes, or phases, each has its own row."""
     over, phases = clean["averaged_over"], clean.get("phases", {})
     metrics = [metric for metric in metrics_in(clean) if metric.shown]
     volumes = [name for name in VOLUMES if any(name in row for row in clean["classes"].values())]
     distances = " on their own grids (distances in mm)" if any(metric.unit == MM for metric in metrics) else ""
     table = Table(title=f"Cases{distances}", caption=nominal_note(over))
-    table.padding = (0, 0) if phases else (0, 1)  # names of frames are long, and terminals may have 80 columns
+    table.padding = (0, 0) if phases else (0, 1)  # frames have long names, and terminals may have 80 columns
     names = ("case", "phase") if phases else ("case",)
     for column in (*names, "seen", *(metric.label for metric in metrics), *(VOLUMES[name] for name in volumes)):
         table.add_column(column, justify="left" if column in names else "right")
@@ -70,7 +71,7 @@ def print_table(clean: Mapping[str, Any]) -> None:
 
 
 def print_robustness(results: Mapping[str, Any]) -> None:
-    """Print the table of a robustness evaluation: a row for each artifact."""
+    """Print the table of a robustness evaluation, with a row for each artifact."""
     clean = results["clean"]
     artifacts = {name: part for name, part in results.items() if "severities" in part}
     levels = list(next(iter(artifacts.values()))["severities"])
@@ -93,12 +94,12 @@ def print_robustness(results: Mapping[str, Any]) -> None:
 
 
 def headline(severities: Mapping[str, Any]) -> str:
-    """Return the severity whose numbers stand for an artifact: moderate, else the only one that was evaluated."""
+    """Return the severity whose numbers represent an artifact: moderate, or the only one that was evaluated."""
     return HEADLINE if HEADLINE in severities else next(iter(severities))
 
 
 def cases_in_words(over: Mapping[str, Any], what: str = "case") -> str:
-    """Return which cases (or patients) a mean was taken over, from ``averaged_over``: ``4 unseen cases``."""
+    """Describe the cases (or patients) that a mean was taken over, from ``averaged_over``: ``4 unseen cases``."""
     words = {True: "seen ", False: "unseen ", None: ""}
     unknown = " (seen or not: unknown)" if over["seen"] is None else ""
     count = over[f"{what}s"]
@@ -106,7 +107,7 @@ def cases_in_words(over: Mapping[str, Any], what: str = "case") -> str:
 
 
 def nominal_note(over: Mapping[str, Any]) -> str | None:
-    """Return a note for below a table, from ``averaged_over``, where the voxel size is nominal; None elsewhere."""
+    """Return a note for a table, from ``averaged_over``, if voxel sizes are nominal; else None."""
     if not (nominal := over.get("nominal")):
         return None
     return f"mm and mL of {nominal} of {over['cases']} cases are nominal: the true voxel size is lost"

@@ -1,4 +1,4 @@
-"""The gradient that an optimizer steps along is bounded: once for each step, after accumulation."""
+"""The gradient of each step is clipped once, after accumulation."""
 
 import pytest
 import torch
@@ -9,7 +9,7 @@ from heartseg.handlers import GradientClipping
 
 
 def trained(clipping: GradientClipping | None, batches: list[list[float]], accumulation: int = 1) -> torch.nn.Linear:
-    """A network ``y = w x`` with w = (0, 0), stepped by plain gradient descent of rate 1 along the mean of y."""
+    """Train a network ``y = w x`` with w = (0, 0) by plain gradient descent of rate 1 on the mean of y."""
     network = torch.nn.Linear(2, 1, bias=False)
     torch.nn.init.zeros_(network.weight)
     data = [{"image": torch.tensor([batch], dtype=torch.float32), "label": torch.zeros(1, 1)} for batch in batches]
@@ -28,7 +28,7 @@ def trained(clipping: GradientClipping | None, batches: list[list[float]], accum
     return network
 
 
-def test_a_long_gradient_is_cut_to_the_norm_and_a_short_one_is_left():
+def test_a_large_gradient_is_clipped_and_a_small_one_is_not():
     clipping = GradientClipping(1.0)
     # The gradient is the batch itself: (3, 4) has the norm 5, (0.3, 0.4) the norm 0.5.
     assert trained(clipping, [[3, 4]]).weight.tolist()[0] == pytest.approx([-0.6, -0.8], rel=1e-5)
@@ -39,22 +39,22 @@ def test_a_long_gradient_is_cut_to_the_norm_and_a_short_one_is_left():
 
 
 def test_an_accumulated_gradient_is_clipped_as_a_whole():
-    """(30, 0) and (0, 40), halved and added, are (15, 20): cut to (6, 8). Clipped one by one they would be even."""
+    """(30, 0) and (0, 40), halved and added, are (15, 20), clipped to (6, 8), not equal as if clipped one by one."""
     clipping = GradientClipping(10.0)
     network = trained(clipping, [[30, 0], [0, 40]], accumulation=2)
     assert network.weight.tolist()[0] == pytest.approx([-6, -8], rel=1e-5)
     assert float(clipping.norm) == pytest.approx(25)
 
 
-def test_the_hook_leaves_with_the_run():
+def test_the_hook_is_removed_after_the_run():
     clipping = GradientClipping(1.0)
     trained(clipping, [[3, 4]])
     assert clipping._hook is None
 
 
 @pytest.mark.parametrize("norm", [0, -1, "1", None, True, float("nan")])
-def test_what_is_no_norm_is_refused(norm):
-    with pytest.raises(InputError, match="clipping: .* is no norm; give a positive number"):
+def test_invalid_norms_are_refused(norm):
+    with pytest.raises(InputError, match="clipping: .* is not a norm; give a positive number"):
         GradientClipping(norm)
 
 

@@ -1,4 +1,4 @@
-"""Pictures of an evaluation of robustness: what is drawn is what was judged."""
+"""Pictures of a robustness evaluation show what was evaluated."""
 
 import matplotlib.image
 import numpy as np
@@ -67,7 +67,7 @@ def test_seen_cases_are_not_drawn_where_there_are_others():
     assert len(draw_robustness(results).axes[0].lines) == 2 + 2
 
 
-def test_a_thousandth_does_not_look_like_a_fall():
+def test_a_tiny_drop_does_not_look_large():
     same = (0.9, 0.7)
     figure = draw_robustness({"clean": part((0.8, 0.8)), "motion": artifact(*[(0.8, 0.7998)] * 3)})
     low, high = figure.axes[0].get_ylim()
@@ -85,7 +85,7 @@ def test_no_drop_leaves_no_text():
 
 @pytest.fixture
 def batches():
-    """Two cases under every condition, the image as bright as the condition's place in the list."""
+    """Two cases under every condition, with images whose intensity is the condition's index."""
     _, item = case("", (2, 5), (2, 5))
     return [
         [({"id": name, "artifact": c.artifact, "severity": c.severity}, {**item, "image": item["label"] + place})]
@@ -94,7 +94,7 @@ def batches():
     ]
 
 
-def test_the_handler_draws_from_what_was_written(tmp_path, batches):
+def test_the_handler_draws_the_written_results(tmp_path, batches):
     metrics = RobustnessMetrics(tmp_path, {"atrium": 1}, CONDITIONS, 0)
     pictures = RobustnessPictures(tmp_path, CONDITIONS, cases=1)
     evaluate([metrics, pictures], *batches)
@@ -106,7 +106,7 @@ def test_the_handler_draws_from_what_was_written(tmp_path, batches):
     assert shown == {"clean": 0, "motion": 2, "bias_field": 5}
 
 
-def test_no_case_may_be_drawn(tmp_path, batches):
+def test_drawing_no_case(tmp_path, batches):
     metrics = RobustnessMetrics(tmp_path, {"atrium": 1}, CONDITIONS, 0)
     evaluate([metrics, RobustnessPictures(tmp_path, CONDITIONS, cases=0)], *batches, epochs=2)
     assert [path.name for path in tmp_path.rglob("*.png")] == ["robustness.png"]

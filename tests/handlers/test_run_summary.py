@@ -1,4 +1,4 @@
-"""The record of a run, made by tiny but real engines."""
+"""The record of a run, tested with small real engines."""
 
 import logging
 import math
@@ -51,7 +51,7 @@ def test_history_has_every_epoch_and_no_stale_validation(tmp_path, first):
     assert {path.name for path in tmp_path.iterdir()} == FILES
 
 
-def test_summary_says_what_a_reader_asks(tmp_path):
+def test_content_of_the_summary(tmp_path):
     (tmp_path / "model.pt").write_bytes(b"weights")
     summary, trainer = run(tmp_path, info={"seed": 7, "folder": Path("data"), "batch_size": 1})
     content = load(tmp_path)
@@ -81,7 +81,7 @@ def test_summary_says_what_a_reader_asks(tmp_path):
     assert "![Curves of the run](curves.png)" in text
 
 
-def test_files_are_there_after_every_epoch(tmp_path):
+def test_files_are_written_after_every_epoch(tmp_path):
     seen = []
 
     def look(engine):
@@ -102,21 +102,21 @@ def test_the_machine_is_logged_once(tmp_path, caplog):
     assert "precision float32 | workers 0" in lines[0]
 
 
-def test_early_stop_is_told(tmp_path):
+def test_early_stopping_is_recorded(tmp_path):
     stop = EarlyStopHandler(patience=1, score_function=lambda engine: 0.0)
     run(tmp_path, epochs=5, validator_handlers=[stop])
     content = load(tmp_path)
     assert (content["status"], content["stop_reason"]) == ("finished", "stopped early after epoch 2 of 5")
 
 
-def test_a_stop_within_an_epoch_counts_whole_epochs(tmp_path):
+def test_a_stop_during_an_epoch_counts_complete_epochs(tmp_path):
     run(tmp_path, epochs=2, handlers=[Do(2, lambda engine: engine.terminate())])
     content = load(tmp_path)
     assert (content["epochs"], content["stop_reason"]) == (1, "stopped early after epoch 1 of 2")
     assert len(load(tmp_path, "training_metrics.json")) == 1
 
 
-def test_a_reason_that_a_handler_left_is_taken_over(tmp_path):
+def test_the_reason_given_by_a_handler_is_recorded(tmp_path):
     def stop(engine):
         engine.state.stop_reason = "time limit of 30 minutes"
         engine.terminate()
@@ -129,14 +129,14 @@ def test_a_reason_that_a_handler_left_is_taken_over(tmp_path):
     assert "| status | stopped: time limit of 30 minutes |" in text
 
 
-def test_a_validation_after_a_limit_of_time_belongs_to_the_last_whole_epoch(tmp_path):
+def test_a_validation_after_a_time_limit_belongs_to_the_last_complete_epoch(tmp_path):
     def stop(engine):
         engine.state.stop_reason = "time limit of 30 minutes"
         engine.state.in_a_hurry = False
         engine.terminate()
 
-    class Judge:
-        """Has the last weights validated."""
+    class ValidateLast:
+        """Validates the last weights."""
 
         def attach(self, validator):
             self.validator = validator
@@ -144,7 +144,7 @@ def test_a_validation_after_a_limit_of_time_belongs_to_the_last_whole_epoch(tmp_
         def set_trainer(self, trainer):
             FinalValidation(self.validator).attach(trainer)
 
-    run(tmp_path, epochs=3, interval=9, handlers=[Do(2, stop)], validator_handlers=[Judge()])
+    run(tmp_path, epochs=3, interval=9, handlers=[Do(2, stop)], validator_handlers=[ValidateLast()])
     (row,) = load(tmp_path, "training_metrics.json")
     assert row["epoch"] == 1 and row["val_dice"] is not None and row["val_loss"] is not None
     assert load(tmp_path)["best"]["epoch"] == 1
@@ -158,8 +158,8 @@ def test_a_validation_after_a_limit_of_time_belongs_to_the_last_whole_epoch(tmp_
     ],
 )
 @pytest.mark.parametrize("others", [False, True])
-def test_an_exception_is_recorded_and_goes_on(tmp_path, action, error, end, others):
-    """It reaches the caller, whether or not other handlers listen, and they get their turn."""
+def test_an_exception_is_recorded_and_propagates(tmp_path, action, error, end, others):
+    """It reaches the caller with or without other handlers for exceptions, which run too."""
     net = torch.nn.Linear(1, 1)
     saver = CheckpointSaver(str(tmp_path / "saved"), {"net": net}, save_final=True, final_filename="last.pt")
     handlers = [Do(2, action), *([saver, StatsHandler(name="test_summary", iteration_log=False)] if others else [])]
@@ -183,7 +183,7 @@ def test_a_failure_to_write_does_not_hide_the_error(tmp_path, monkeypatch):
         run(tmp_path, handlers=[Do(2, break_both)])
 
 
-def test_a_key_metric_that_the_table_lacks_is_refused(tmp_path):
+def test_an_unknown_key_metric_is_refused(tmp_path):
     evaluator = SimpleNamespace(state=SimpleNamespace(key_metric_name="val_mean_dise"))
     with pytest.raises(InputError, match=r"^metric dise: unknown; did you mean dice\?$"):
         RunSummary(tmp_path, evaluator)
@@ -217,7 +217,7 @@ def test_numbers_that_are_not_finite_are_null_and_listed(tmp_path, caplog):
     assert "| not a finite number | epochs 2 |" in (tmp_path / "run_summary.md").read_text(encoding="utf-8")
 
 
-def test_batches_that_stay_whole_have_a_loss_too(tmp_path):
+def test_batches_that_are_not_decollated_have_a_loss_too(tmp_path):
     net = UNet(3, 1, 1, channels=(2, 4), strides=(2,))
     engine = SupervisedTrainer(
         device="cpu",
@@ -276,7 +276,7 @@ def test_only_the_first_process_writes(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_markdown_rows_cannot_be_broken(tmp_path):
+def test_markdown_rows_are_escaped(tmp_path):
     run(tmp_path, epochs=1, info={"a|b": "x|y\nz", "none": None})
     text = (tmp_path / "run_summary.md").read_text(encoding="utf-8")
     assert "| a\\|b | x\\|y z |" in text

@@ -26,7 +26,7 @@ def evaluator(handler, affine=None, channels=1, **settings):
         data.append({"image": image, "label": label})
 
     class Network(torch.nn.Module):
-        """Finds everything at index 5 and above of the last axis."""
+        """Predicts foreground at index 5 and above of the last axis."""
 
         def forward(self, x):
             found = torch.zeros_like(x)
@@ -44,7 +44,7 @@ def evaluator(handler, affine=None, channels=1, **settings):
 
 @pytest.fixture
 def drawn(monkeypatch):
-    """What is handed to the drawing function."""
+    """Record the arguments of the drawing function."""
     calls = []
     draw = module.draw_case
 
@@ -83,7 +83,7 @@ def test_one_picture_for_each_validation(tmp_path, drawn):
     assert settings["classes"] is None
 
 
-def test_a_stack_shows_its_slices_with_named_classes(tmp_path, monkeypatch):
+def test_a_stack_is_shown_as_slices_with_named_classes(tmp_path, monkeypatch):
     figures = []
     monkeypatch.setattr(SummaryWriter, "add_figure", lambda self, tag, figure, **settings: figures.append(figure))
     handler = TensorBoardOverlay(log_dir=str(tmp_path), classes={"myocardium": 1, "left_ventricle": 2})

@@ -1,4 +1,4 @@
-"""What TensorBoardRun writes, read back from the event files."""
+"""The output of TensorBoardRun, read back from the event files."""
 
 import copy
 import logging
@@ -57,12 +57,12 @@ def test_graph_rate_and_memory_are_written(tmp_path):
     assert set(events.Tags()["scalars"]) == {"learning_rate", "memory/process"}
 
 
-def test_gpu_memory_is_written_where_there_is_a_gpu(tmp_path, monkeypatch):
+def test_gpu_memory_is_written_with_a_gpu(tmp_path, monkeypatch):
     used = {"process": 1.0, "gpu": 2.0, "gpu_peak": 3.0}
     monkeypatch.setattr("heartseg.handlers.tensorboard_run.memory", lambda device: used)
     trainer([TensorBoardRun(log_dir=str(tmp_path))], network()).run()
     events = read(tmp_path)
-    assert not events.Tags()["graph"]  # no shape, no graph
+    assert not events.Tags()["graph"]  # no input shape, no graph
     assert {name: events.Scalars(f"memory/{name}")[0].value for name in used} == used
 
 
@@ -101,7 +101,7 @@ def test_training_with_the_handler_gives_the_same_weights(tmp_path):
 
 
 @pytest.mark.filterwarnings("error")
-def test_a_network_that_cannot_be_traced_costs_one_line(tmp_path, caplog, capsys):
+def test_a_network_that_cannot_be_traced_is_reported_in_one_line(tmp_path, caplog, capsys):
     net = network().train()
     with SummaryWriter(str(tmp_path)) as writer, caplog.at_level(logging.INFO):
         assert not write_graph(writer, net, [1, 2, 8, 8, 8])  # one channel too many

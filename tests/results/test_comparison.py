@@ -1,4 +1,4 @@
-"""Two evaluations case by case: pairs, statistics, what to bear in mind, the files."""
+"""Two evaluations compared case by case: pairs, statistics, caveats, files."""
 
 import csv
 import json
@@ -31,7 +31,7 @@ B = evaluation("b.json", [case("z", 0.5, 3.0), case("y", 0.9, 3.0), case("x", 0.
 
 
 def test_numbers_by_hand():
-    """Differences 0.05, 0.1 and -0.2: ranks 1, 2 and 3; of 8 choices of signs 5 have a sum of at most 3."""
+    """Differences 0.05, 0.1 and -0.2 have ranks 1, 2 and 3; of 8 choices of signs 5 have a sum of at most 3."""
     found = compare_evaluations(A, B)
     clean = found["conditions"]["clean"]
     assert clean["metrics"]["dice"] == {
@@ -55,7 +55,7 @@ def test_numbers_by_hand():
     assert list(found["conditions"]) == ["clean"]
 
 
-def test_of_a_distance_less_is_better_and_missing_pairs_are_counted():
+def test_smaller_distances_are_better_and_missing_pairs_are_counted():
     row = compare_evaluations(A, B)["conditions"]["clean"]["metrics"]["hd95"]
     assert (row["n"], row["missing"], row["mean_a"], row["mean_b"]) == (2, 1, 3, 2.5)
     assert (row["mean_difference"], row["better"], row["worse"], row["p"]) == (-0.5, 1, 0, 1)
@@ -66,7 +66,7 @@ def test_an_evaluation_equals_itself():
     assert (row["mean_difference"], row["p"], row["better"], row["worse"]) == (0, 1, 0, 0)
 
 
-def test_cases_of_one_side_are_named_and_left_out():
+def test_cases_of_one_side_only_are_listed_and_left_out():
     other = evaluation("b.json", [case("y", 0.9), case("w", 0.1)])
     found = compare_evaluations(A, other)
     assert found["cases"] == {"common": ["y"], "only_a": ["x", "z"], "only_b": ["w"]}
@@ -79,24 +79,24 @@ def test_no_case_in_common_is_refused():
         compare_evaluations(A, evaluation("b.json", [case("w", 0.1)]))
 
 
-def test_cases_that_trained_either_are_left_out():
+def test_cases_used_to_train_either_are_left_out():
     a = evaluation("a", [case("x", 0.9, seen=True), case("y", 0.8), case("z", 0.7)])
     b = evaluation("b", [case("x", 0.8), case("y", 0.9, seen=True), case("z", 0.5)])
     found = compare_evaluations(a, b)
     assert found["averaged_over"] == {"cases": 1, "seen": False}
     assert [pair["counted"] for pair in found["conditions"]["clean"]["pairs"]] == [False, False, True]
     assert found["conditions"]["clean"]["metrics"]["dice"]["mean_difference"] == pytest.approx(-0.2)
-    assert found["notes"] == ["2 cases that trained the weights of A or of B are left out"]
+    assert found["notes"] == ["2 cases used to train A or B are left out"]
 
 
-def test_where_all_were_seen_they_count_and_this_is_said():
+def test_if_all_cases_were_seen_they_count_with_a_note():
     a = evaluation("a", [case("x", 0.9, seen=True)])
     found = compare_evaluations(a, evaluation("b", [case("x", 0.8)]))
     assert found["averaged_over"] == {"cases": 1, "seen": True}
-    assert found["notes"] == ["all these cases trained the weights of A or of B: the figures flatter"]
+    assert found["notes"] == ["all these cases were used to train A or B: the figures are too good"]
 
 
-def test_whether_they_were_seen_may_be_unknown():
+def test_seen_may_be_unknown():
     a = evaluation("a", [case("x", 0.9, seen=None)])
     assert compare_evaluations(a, A)["averaged_over"] == {"cases": 1, "seen": None}
 
@@ -112,14 +112,14 @@ def test_artifacts_that_both_have():
     assert found["notes"] == []
 
 
-def test_what_cannot_be_compared_is_said():
+def test_differences_that_hamper_comparison_are_noted():
     severe = {"degrees": 20.0, "translation": 10.0}
     a = evaluation("a", [case("x", 0.9)], motion=[case("x", 0.8)])
     b = evaluation("b", [case("x", 0.9, truth=60.0)], motion=[case("x", 0.8)], strengths=severe, tolerance=1.0)
     assert compare_evaluations(a, b)["notes"] == [
         "motion: degrees 10, translation 5 in A, degrees 20, translation 10 in B",
-        "the truth has another volume in A than in B: x: are these the same data?",
-        "NSD is at 2.0 mm in A, at 1.0 mm in B: do not compare it",
+        "the truth's volume differs between A and B: x: is it the same data?",
+        "NSD has a tolerance of 2.0 mm in A, 1.0 mm in B: do not compare it",
     ]
 
 
@@ -131,7 +131,7 @@ def made(name, settings, seed, motion=True):
     return content
 
 
-def test_what_else_makes_an_artifact_is_said_where_it_differs():
+def test_differing_settings_of_an_artifact_are_noted():
     a = made("a", {"moves": 8, "in_plane": 2, "axis": None}, 5)
     found = compare_evaluations(a, made("b", {"in_plane": 2, "axis": [0, 1]}, 0))
     assert found["conditions"]["motion"]["settings"] == {
@@ -141,7 +141,7 @@ def test_what_else_makes_an_artifact_is_said_where_it_differs():
     assert found["notes"] == [
         "motion: moves 8 in A, not set in B",
         "motion: axis null in A, [0, 1] in B",
-        "seed 5 in A, 0 in B: other places and moments of motion",
+        "seed 5 in A, 0 in B: different random draws of motion",
     ]
 
 
@@ -149,21 +149,21 @@ def test_what_else_makes_an_artifact_is_said_where_it_differs():
     ("a", "b", "notes"),
     [
         (({}, 3), ({}, 3), []),
-        (({}, 3), (None, 3), []),  # an older file names none
+        (({}, 3), (None, 3), []),  # an older file has none
         ((None, None), (None, None), []),
         (({"moves": 8}, 3), (None, 3), ["motion: moves 8 in A, unknown in B"]),
-        (({}, 3), ({}, None), ["seed 3 in A, unknown in B: other places and moments of motion"]),
+        (({}, 3), ({}, None), ["seed 3 in A, unknown in B: different random draws of motion"]),
     ],
 )
-def test_what_makes_an_artifact_may_be_the_same_or_unknown(a, b, notes):
+def test_settings_of_an_artifact_may_be_equal_or_unknown(a, b, notes):
     assert compare_evaluations(made("a", *a), made("b", *b))["notes"] == notes
 
 
-def test_a_seed_matters_to_no_clean_scan():
+def test_the_seed_does_not_matter_for_clean_scans():
     assert compare_evaluations(made("a", None, 0, motion=False), made("b", {}, 1))["notes"] == []
 
 
-def test_rows_of_other_settings_are_marked(capsys, monkeypatch):
+def test_rows_with_differing_settings_are_marked(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "140")
     a, b = made("a", {"moves": 8}, 0), made("b", {}, 0)
     print_comparison(compare_evaluations(a, b))
@@ -230,23 +230,23 @@ def test_each_pair_is_a_line_in_the_colour_of_its_outcome(metric, better):
     assert bars == [row["mean_a"], row["mean_b"]]
 
 
-def test_long_places_are_cut_to_their_end():
+def test_long_paths_are_shortened_to_their_end():
     a = {**A, "file": f"/{'long' * 30}/one/evaluation_results.json"}
     first, second = draw_comparison(compare_evaluations(a, B)).get_suptitle().splitlines()
     assert first.startswith("A: ...") and first.endswith("long/one") and len(first) == 63
     assert second == "B: b.json"
 
 
-def test_few_pairs_are_said_where_they_are(capsys):
+def test_conditions_with_few_pairs_are_noted(capsys):
     names = "stuvwxyz"
     a = evaluation("a", [case(n, 0.5) for n in names], motion=[case(n, 0.5) for n in names])
     better = [case(n, 0.6 + place / 100) for place, n in enumerate(names)]
     print_comparison(compare_evaluations(a, evaluation("b", better, motion=better[:5])))
-    said = capsys.readouterr().out
-    assert "so p cannot reach 0.05: motion\n" in said and "0.00781" in said  # 2 / 2**8
+    text = capsys.readouterr().out
+    assert "so p cannot reach 0.05: motion\n" in text and "0.00781" in text  # 2 / 2**8
 
 
-def test_a_case_that_does_not_count_is_not_drawn():
+def test_cases_that_do_not_count_are_not_drawn():
     a = evaluation("a", [case("x", 0.9, seen=True), case("y", 0.8)])
     assert len(draw_comparison(compare_evaluations(a, B)).axes[0].lines) == 1
 
@@ -256,15 +256,15 @@ def test_the_printed_table(capsys, monkeypatch):
     a = evaluation("a", A["clean"]["cases"], motion=A["clean"]["cases"])
     b = evaluation("b", B["clean"]["cases"], motion=B["clean"]["cases"], strengths={"degrees": 1.0})
     print_comparison(compare_evaluations(a, b))
-    said = capsys.readouterr().out
-    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in said.splitlines()]
+    text = capsys.readouterr().out
+    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in text.splitlines()]
     assert ["clean", "3", "0.8000", "0.7833", "-0.0167", "1", "2", "1"] in rows
     assert ["motion (strengths differ)", "3", "0.8000", "0.7833", "-0.0167", "1", "2", "1"] in rows
-    assert "Dice of 3 unseen cases" in said and said.startswith("A: a\nB: b\n")
-    assert "- motion: degrees 10, translation 5 in A, degrees 1 in B" in said
-    assert "- fewer than 6 pairs differ, so p cannot reach 0.05: everywhere" in said
+    assert "Dice of 3 unseen cases" in text and text.startswith("A: a\nB: b\n")
+    assert "- motion: degrees 10, translation 5 in A, degrees 1 in B" in text
+    assert "- fewer than 6 pairs differ, so p cannot reach 0.05: everywhere" in text
     print_comparison(compare_evaluations(A, B), "hd95")
-    said = capsys.readouterr().out
-    assert "- pairs without a number, left out: clean 1" in said
-    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in said.splitlines()]
+    text = capsys.readouterr().out
+    assert "- pairs without a value, left out: clean 1" in text
+    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in text.splitlines()]
     assert ["clean", "2", "3.00", "2.50", "-0.50", "1", "1", "0"] in rows

@@ -1,4 +1,4 @@
-"""Reading evaluations: their folder or their file, and one line for whatever is none."""
+"""Evaluations are read from their folder or file, or refused in one line."""
 
 import json
 
@@ -39,7 +39,7 @@ def nested(levels):
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("{", "is no JSON"),
+        ("{", "is not JSON"),
         ("[1]", "clean: there is no list of cases"),
         ({"classes": 3}, "clean: there is no list of cases"),
         ({"clean": [CASE]}, "clean: there is no list of cases"),
@@ -47,13 +47,13 @@ def nested(levels):
         ({"clean": {"densenet": {"auroc": 0.9}}}, "clean: there is no list of cases"),
         ({"clean": {"cases": [1]}}, "clean: a case has no id"),
         (broken(id=3), "clean: a case has no id"),
-        ({"clean": {"cases": [CASE, CASE]}}, "clean: an id occurs twice"),
+        ({"clean": {"cases": [CASE, CASE]}}, "clean: an id is repeated"),
         (broken(dice="0.9"), "clean: dice of a is not a number or null"),
         (broken(nsd=True), "clean: nsd of a is not a number or null"),
         ('{"clean": {"cases": [{"id": "a", "dice": NaN}]}}', "clean: dice of a is not a number or null"),
         ({"clean": {"cases": [{"id": "a", "score": 1}]}}, "clean: a has no metric"),
         ({**GOOD, "motion": {"cases": [], "severities": {}}}, "motion: there is no list of cases"),
-        ("[" * 100_000, "is no JSON"),
+        ("[" * 100_000, "is not JSON"),
         ('{"clean": {"cases": [{"id": "a", "dice": 1e999}]}}', "clean: dice of a is not a number or null"),
         (broken(dice=HUGE), "clean: dice of a is not a number or null, or too large"),
         (broken(dice=1e308), "clean: dice of a is not a number or null, or too large"),
@@ -67,26 +67,29 @@ def nested(levels):
         (motion(strengths={"degrees": "a"}), "motion: strengths are not numbers by name"),
         (motion(strengths={"degrees": HUGE}), "motion: strengths are not numbers by name"),
         (motion(settings=[8]), "motion: settings are not values by name"),
-        (motion(settings={"moves": nested(50)}), "motion: settings are not values by name, or nested too deep"),
-        ({**GOOD, "mo\ntion": GOOD["motion"]}, "'mo\\ntion': is no name of one line"),
-        ({**GOOD, "provenance": "x"}, "provenance: is no table of settings"),
-        ({**GOOD, "provenance": ["a"]}, "provenance: is no table of settings"),
+        (motion(settings={"moves": nested(50)}), "motion: settings are not values by name, or nested too deeply"),
+        ({**GOOD, "mo\ntion": GOOD["motion"]}, "'mo\\ntion': is not a one-line name"),
+        ({**GOOD, "provenance": "x"}, "provenance: is not a table of settings"),
+        ({**GOOD, "provenance": ["a"]}, "provenance: is not a table of settings"),
         ({**GOOD, "provenance": {"tolerance_mm": "2"}}, "provenance: tolerance_mm is not a number or null"),
-        ({**GOOD, "provenance": {"spacing": float("nan")}}, "provenance: holds what is not finite"),
-        ({**GOOD, "provenance": {"spacing": nested(500)}}, "provenance: holds what is not finite, or is nested too"),
+        ({**GOOD, "provenance": {"spacing": float("nan")}}, "provenance: has values that are not finite"),
+        (
+            {**GOOD, "provenance": {"spacing": nested(500)}},
+            "provenance: has values that are not finite, or is nested",
+        ),
     ],
 )
-def test_what_is_none_is_refused_in_one_line(tmp_path, content, said):
+def test_other_files_are_refused_in_one_line(tmp_path, content, said):
     path = written(tmp_path, content)
     with pytest.raises(InputError) as info:
         read_evaluation(tmp_path)
-    assert str(info.value).startswith(f"{path}: is no ") and said in str(info.value)
+    assert str(info.value).startswith(f"{path}: is not ") and said in str(info.value)
     assert "\n" not in str(info.value) and str(info.value).endswith(
-        "; name the folder that heartseg evaluate or robustness wrote"
+        "; give the folder that heartseg evaluate or robustness wrote"
     )
 
 
-def test_what_older_or_plainer_evaluations_leave_out_is_no_fault(tmp_path):
+def test_keys_that_older_evaluations_lack_are_optional(tmp_path):
     plain = {**CASE, "seen": None, "classes": None}
     content = {"clean": {"cases": [plain]}, "motion": {"cases": [plain], "severities": {}, "strengths": None}}
     path = written(tmp_path, content)
@@ -98,11 +101,11 @@ def test_what_older_or_plainer_evaluations_leave_out_is_no_fault(tmp_path):
     assert read_evaluation(path) == {**content, "file": str(path)}
 
 
-def test_a_missing_file_and_a_file_that_is_no_text(tmp_path):
-    with pytest.raises(InputError, match="evaluation_results.json: cannot be read .*; name the folder"):
+def test_a_missing_file_and_a_binary_file(tmp_path):
+    with pytest.raises(InputError, match="evaluation_results.json: cannot be read .*; give the folder"):
         read_evaluation(tmp_path)
     with pytest.raises(InputError, match="nowhere: cannot be read"):
         read_evaluation(tmp_path / "nowhere")
     (tmp_path / "evaluation_results.json").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(InputError, match="is no JSON"):
+    with pytest.raises(InputError, match="is not JSON"):
         read_evaluation(tmp_path)
