@@ -198,7 +198,7 @@ def test_shipped_weights_recognise_phantoms(weights, seed):
     assert probability > 0.8
     for codes in ("ASR", "LPS", "SLP"):
         mislabelled = true.clone()  # its anatomy stays; the header calls that other names
-        mislabelled.affine = turn(axcodes_pose(codes)).inverse() @ true.affine
+        mislabelled.affine = pose_matrix(axcodes_pose(codes)).inverse() @ true.affine
         pose, probability, warning = recognise_pose(mislabelled, weights)
         assert pose_axcodes(pose) == codes
         assert probability > 0.8
