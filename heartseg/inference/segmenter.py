@@ -1,4 +1,4 @@
-"""From scans to masks, through the parts of a bundle's inference configuration."""
+"""From a scan to its mask, through the parts of a bundle's inference configuration."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from heartseg.config.bundles import config_files, find_bundle
 from heartseg.config.composition import compose
 from heartseg.config.config_errors import readable
 from heartseg.config.values import check_device
-from heartseg.data.nominal_spacing import is_nominal
 from heartseg.data.scans import mask_image
-from heartseg.metrics.patients import PARTS, check_ventricles
+from heartseg.inference.ventricles import Ventricles
+from heartseg.metrics.patients import check_ventricles
 
 
 @dataclass
 class Mask:
-    """A mask ``[1, x, y, z]`` on its scan's grid, and what was seen on the way."""
+    """A mask ``[1, x, y, z]`` on its scan's grid, and what is known of it."""
 
     tensor: MetaTensor
     millilitres: dict[str, float]
-    anatomy: str  # what the header's R, A and S were taken for; "RAS" where it was believed
+    anatomy: str  # what the header's R, A and S were read as; "RAS" if it was believed
     seconds: float
     nominal: bool = False  # whether the header that the volumes come from is made up
 
 
 class Segmenter:
-    """A bundle's network and transforms, built once and applied to one scan after another.
+    """A bundle's network and transforms, built once for any number of scans.
 
     Args:
         bundle: name of a bundle or path of its folder.
@@ -43,8 +43,7 @@ class Segmenter:
         settings: ids and values that replace the configuration's.
         weights: state dict to use instead of the shipped one.
 
-    A bundle may name, under ``parts``, its classes by the names of `heartseg.metrics.patients.ROLES`, and the
-    ``nominal_spacing`` of headers that are made up, see `heartseg.data.nominal_spacing.is_nominal`.
+    A bundle of ventricles has `Ventricles` under the id ``patients``.
 
     Raises InputError for an unknown bundle, overlay or id, and for weights that do not fit.
     """
@@ -65,16 +64,15 @@ class Segmenter:
         with chdir(folder), readable(folder, self.files):
             get = config.get_parsed_content
             check_device(get("device"))
-            self.device = torch.device(get("device"))  # a person may give its name
+            self.device = torch.device(get("device"))  # --set gives its name
             self.classes: dict[str, int] = dict(get("classes"))
             self.weights: str = get("weights")
             self.network = get("network").eval()
             self.preprocessing, self.inferer = get("preprocessing"), get("inferer")
             self.postprocessing, self.saving = get("postprocessing"), get("saving")
             self.amp = bool(get("amp")) and self.device.type == "cuda"
-            self.nominal_spacing: list[float] | None = get("nominal_spacing", default=None)
-            ventricles: dict[str, str] | None = get(PARTS, default=None)
-            self.ventricles = None if ventricles is None else check_ventricles(ventricles, self.classes)
+            self.patients: Ventricles | None = get("patients", default=None)
+            self.ventricles = None if self.patients is None else check_ventricles(self.patients.classes, self.classes)
 
     @torch.inference_mode()
     def __call__(self, scan: Any, save: bool = False) -> Mask:
@@ -97,7 +95,7 @@ class Segmenter:
         voxel = float(torch.linalg.det(mask.affine[:3, :3]).abs()) / 1000
         labels = mask.as_tensor()
         volumes = {name: float((labels == value).sum()) * voxel for name, value in self.classes.items()}
-        nominal = is_nominal(mask.affine, self.nominal_spacing, image.meta.get("filename_or_obj"))
+        nominal = self.patients is not None and self.patients.is_nominal(mask.affine, image.meta.get("filename_or_obj"))
         return Mask(mask, volumes, str(image.meta.get("anatomy", "RAS")), time.perf_counter() - start, nominal)
 
 
@@ -119,7 +117,7 @@ def segment(
         the input; for a MetaTensor a MetaTensor (uint8) of its shape and affine.
 
     Raises:
-        InputError: one line that says what cannot be used and how to mend it.
+        InputError: one line that says what cannot be used and how to fix it.
     """
     mask = Segmenter(bundle, overlays, settings, weights)(image)
     if isinstance(image, MetaTensor):

@@ -8,13 +8,14 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
-from every_bundle import ROOT, configuration, each_bundle, each_yaml, ids
+from every_bundle import BUNDLES, ROOT, configuration, each_bundle, each_yaml, ids
 from monai.bundle import ConfigParser
 from monai.transforms import Compose
 
-from heartseg.config.values import PATHS
+from heartseg.config.knobs import grouped
 
 WHOLE = re.compile(r"^# -{5,} knobs$", re.MULTILINE)  # a configuration with knobs of its own
+UNIVERSAL = {"bundle_root", "device"}  # used by whoever runs the bundle
 SYSTEM = re.compile(r"^# -{5,} the system$", re.MULTILINE)
 
 
@@ -105,28 +106,68 @@ def test_each_knob_is_explained(path):
     bare = [
         line
         for line in knobs.splitlines()
-        if re.match(r"\w+:", line) and '"%configs/' not in line
+        if re.match(r"[a-z]\w*:", line) and '"%configs/' not in line
         if not re.search(r" # \S", re.sub(r'"[^"]*"', "", line))
     ]
     assert bare == []
 
 
 @each_bundle
-def test_a_run_that_goes_on_knows_of_each_knob(bundle):
-    """Whether it is the same: else a run would go on with another one in silence."""
-    path = configuration(bundle, "train")
-    text, config = path.read_text(encoding="utf-8"), ids(path)
-    knobs = set(re.findall(r"^(\w+):", text[WHOLE.search(text).end() : SYSTEM.search(text).start()], re.MULTILINE))
-    settings = config["settings"]
-    groups = [settings[group] for group in ("fixed", "schedule", "free")]
-    names = [name for group in groups for name in group]
-    assert [name for name in names if names.count(name) > 1] == []
-    assert [(name, value) for group in groups for name, value in group.items() if value != f"@{name}"] == []
-    # Where things lie and run; the cases are compared themselves.
-    elsewhere = {"bundle_root", "device", "download", *PATHS} | {"validation_share"}
-    assert knobs - set(names) <= elsewhere
-    assert set(names) <= knobs
-    assert settings["cases"].keys() == {"train", "val"}
+@pytest.mark.parametrize("name", ["train", "inference"])
+def test_a_knob_is_declared_once_and_used(bundle, name, monkeypatch):
+    """What a run records and compares follows from the headings: no knob is listed again."""
+    monkeypatch.chdir(bundle)
+    path = configuration(bundle, name)
+    parser = ConfigParser()
+    parser.read_config(path)
+    parser.resolve_macro_and_relative_ids()
+    config = parser.get()
+    text = json.dumps(config)
+    names = {name for group in grouped(config).values() for name in group}
+    assert [name for name in names - UNIVERSAL if not re.search(rf"@{name}\b", text)] == [], "these do nothing"
+    lists = [value for value in ids(path).values() if isinstance(value, dict) and len(names & value.keys()) > 3]
+    assert lists == [], "knobs are recorded by their heading"
+
+
+@each_bundle
+def test_weights_and_split_have_the_same_knobs_everywhere(bundle):
+    """A run hands its knobs on to evaluations: each has to be known there."""
+    train, inference, evaluate = (ids(configuration(bundle, name)) for name in ("train", "inference", "evaluate"))
+    assert grouped(train)["_weights_"].keys() == grouped(inference)["_weights_"].keys()
+    assert grouped(train)["_split_"].keys() <= evaluate.keys()
+
+
+# Parts that are equal in all bundles, and those that are equal in all bundles that write masks.
+EVERYWHERE = {
+    "train": ["train::sampler", "train::final_validation", "train::loss_of", "silent", "writer", "cases", "training"],
+    "inference": ["initialize", "inference"],
+}
+OF_MASKS = {
+    "train": ["ema", "schedule_by_epoch", "optimizer", "validate::score", "validate::early_stop"],
+    "inference": ["saving", "dataset", "dataloader", "handlers", "evaluator"],
+    "evaluate": ["cases", "load_truth", "dataset", "saving", "settings", "evaluating"],
+    "robustness": ["conditions", "cases", "load_truth", "settings", "dataset", "saving", "robustness"],
+}
+
+
+def part(config, identity):
+    for key in identity.split("::"):
+        config = config.get(key) if isinstance(config, dict) else None
+    return config
+
+
+@pytest.mark.parametrize("name", ["train", "inference", "evaluate", "robustness"])
+def test_parts_that_bundles_share_do_not_drift(name):
+    """A bundle is read by itself, so these parts stand in each of them."""
+    masks = [bundle for bundle in BUNDLES if "saving" in ids(bundle / "configs" / "inference.yaml")]
+    different = []
+    for shared, bundles in ((EVERYWHERE, BUNDLES), (OF_MASKS, masks)):
+        configs = [ids(bundle / "configs" / f"{name}.yaml") for bundle in bundles]
+        for identity in shared.get(name, ()):
+            first, *others = (part(config, identity) for config in configs)
+            assert first is not None, identity
+            different += [identity] if any(other != first for other in others) else []
+    assert different == [], f"{name}.yaml: bring these into line in all bundles"
 
 
 def test_weights_that_are_not_for_commerce_stay_out_of_what_is_published():

@@ -16,17 +16,18 @@ from heartseg.errors import InputError
 
 SIZE = (10.0, 10.0, 10.0)  # mm: a voxel is a mL
 BUNDLE = """
-imports: [$import heartseg.data, $import monai]
+imports: [$import heartseg, $import monai]
 bundle_root: .
 inputs: null
 output_dir: masks
 overwrite: false
 weights: none.pt
-nominal_spacing: [10.0, 10.0, 10.0]
+nominal_spacing: [10.0, 10.0, 10.0]  # [null] mm
 device: cpu
 amp: false
 classes: {crescent: 1, wall: 2, cavity: 3}
 parts: {left: cavity, right: crescent, myocardium: wall}
+patients: {_target_: heartseg.inference.Ventricles, classes: "@parts", nominal_spacing: "@nominal_spacing"}
 network: $torch.nn.Identity()
 preprocessing: {_target_: heartseg.data.LoadScand, keys: image}
 inferer: "$lambda image, network: network(image)"
