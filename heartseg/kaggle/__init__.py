@@ -1,7 +1,7 @@
-"""Kaggle: train on a free GPU, bring verified results home. Needs the kaggle client (the extra ``kaggle``) to talk."""
+"""Kaggle: train on a free GPU, pull verified results. Talking to it needs the kaggle client (the extra ``kaggle``)."""
 
 from heartseg.errors import InputError
 
 
 class TransientError(InputError):
-    """Kaggle could not be reached, did not answer or had a fault of its own: a later attempt may go well."""
+    """Kaggle could not be reached, did not answer or had an error of its own: a later attempt may succeed."""

@@ -1,4 +1,4 @@
-"""How requests reach Kaggle: bounded in time and number, by https, and told without secrets. Needs ``requests``."""
+"""Requests to Kaggle: bounded in time and number, by https, with errors without secrets. Needs ``requests``."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from heartseg.kaggle import TransientError
 from heartseg.kaggle.credentials import SETTINGS, redact
 
 TIMEOUT = (15.0, 60.0)  # seconds to connect, and without a byte
-LONGEST_WAIT = 120.0  # seconds that a server may ask for between two attempts
-LONGEST_MESSAGE = 300  # characters of what the service says
+LONGEST_WAIT = 120.0  # seconds; longer waits that a server asks for are an error
+LONGEST_MESSAGE = 300  # characters of a message of the service
 THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
 MISSING = "check its name, and that it is yours or public"
 REMEDIES = {
@@ -37,27 +37,27 @@ REMEDIES = {
 _OF_THE_NETWORK = (requests.RequestException, Urllib3Error, TransferError, ConnectionError, TimeoutError)
 
 
-class Patience(Retry):
-    """Attempts again after 429, 5xx and lost connections; a wait that is asked for is kept if it is bearable.
+class RetryPolicy(Retry):
+    """Retries after 429, 5xx and lost connections, with back-off, or after the wait that the server asks for.
 
     Args:
-        repeat: False for a request that must not arrive twice: it is sent again only where it surely was not taken.
+        repeat: False for a request that must not arrive twice: it is sent again only if it surely was not accepted.
     """
 
     def __init__(self, *args: Any, repeat: bool = True, **keys: Any) -> None:
-        mine = {
+        defaults = {
             "total": transfer.ATTEMPTS - 1,
             "read": None if repeat else False,
-            "other": None if repeat else 0,  # a proxy's faults
+            "other": None if repeat else 0,  # errors of a proxy
             "status_forcelist": (429, 500, 502, 503, *((504,) if repeat else ())),
-            "allowed_methods": None,  # all: what the service is asked is a POST
+            "allowed_methods": None,  # all, since every call of the service is a POST
             "backoff_factor": transfer.BACK_OFF,
             "raise_on_status": False,
         }
-        super().__init__(*args, **{**mine, **keys})
+        super().__init__(*args, **{**defaults, **keys})
 
     def get_retry_after(self, response: Any) -> float | None:
-        """Seconds that the server asks for, if any. InputError where that is longer than `LONGEST_WAIT`."""
+        """Return the seconds that the server asks for, if any. InputError if they are over `LONGEST_WAIT`."""
         try:
             seconds = super().get_retry_after(response)
         except InvalidHeader:
@@ -67,20 +67,20 @@ class Patience(Retry):
         return seconds
 
 
-class Door(HTTPAdapter):
-    """Every request and every redirect goes through here: it needs https (save to this machine), and has a time limit.
+class BoundedAdapter(HTTPAdapter):
+    """An adapter that gives every request and redirect a time limit, and refuses those without https.
 
     Args:
-        local: the service is on this machine, whose addresses may be without https.
-        repeat: see `Patience`.
+        local: the service is on this machine, where addresses may be without https.
+        repeat: see `RetryPolicy`.
     """
 
     def __init__(self, local: bool, repeat: bool = True) -> None:
         self.local = local
-        super().__init__(max_retries=Patience(repeat=repeat))
+        super().__init__(max_retries=RetryPolicy(repeat=repeat))
 
     def send(self, request: requests.PreparedRequest, *args: Any, **keys: Any) -> requests.Response:
-        """As HTTPAdapter's. Raises InputError for an address without https."""
+        """Send a request as HTTPAdapter does. Raises InputError for an address without https."""
         address = urlsplit(request.url or "")
         if address.scheme != "https" and not (self.local and address.hostname in THIS_MACHINE):
             raise InputError(f"{address.hostname}: is offered without https; nothing was downloaded from there")
@@ -88,21 +88,21 @@ class Door(HTTPAdapter):
         return super().send(request, *args, **keys)
 
 
-def mount(session: requests.Session, door: Door) -> requests.Session:
-    """Let all requests of a session go through a door."""
-    session.mount("https://", door)
-    session.mount("http://", door)
+def bound(session: requests.Session, adapter: BoundedAdapter) -> requests.Session:
+    """Use an adapter for all requests of a session, and return the session."""
+    session.mount("https://", adapter)
+    session.mount("http://", adapter)
     return session
 
 
 @contextmanager
-def told(what: str, secrets: Iterable[str] = (), remedies: dict[int, str] | None = None) -> Iterator[None]:
-    """Turn what the kaggle client and the network raise into one line without secrets; what is printed is dropped.
+def readable_errors(what: str, secrets: Iterable[str] = (), remedies: dict[int, str] | None = None) -> Iterator[None]:
+    """Turn errors of the kaggle client and the network into one line without secrets; drop what is printed.
 
-    The disk's errors pass.
+    Errors of the disk pass.
 
     Args:
-        what: what was asked for, the start of the line.
+        what: what was requested, the start of the line.
         secrets: what must not be shown.
         remedies: by HTTP status, instead of `REMEDIES`.
     """
@@ -148,17 +148,17 @@ def receive(
 
 
 def _reason(error: BaseException, remedies: dict[int, str]) -> tuple[type[InputError], str]:
-    """What went wrong and how to mend it, and whether time may do that."""
+    """Return the kind of an error (transient or not), with what is wrong and how to fix it."""
     chain = list(causes(error))
     for cause in chain:
         response = getattr(cause, "response", None)
         if isinstance(response, requests.Response) and response.status_code >= 400:
             code = response.status_code
             kind = TransientError if code >= 500 or code == 429 else InputError
-            remedy = remedies.get(code, "run again later" if code >= 500 else "see what it says")
+            remedy = remedies.get(code, "run again later" if code >= 500 else "see its message")
             return kind, f"the server answers {code} ({_message(response)}); {remedy}"
     if any(isinstance(cause, requests.JSONDecodeError) for cause in chain):
-        return TransientError, "the server's answer is no JSON; see whether a proxy answers, and run again later"
+        return TransientError, "the server's answer is not JSON; check whether a proxy answers, and run again later"
     if any(isinstance(cause, (requests.Timeout, Urllib3Timeout, TimeoutError)) for cause in chain):
         return TransientError, f"the server does not answer (waited {TIMEOUT[1]:g} s); run again later"
     if any(isinstance(cause, _OF_THE_NETWORK) for cause in chain):
@@ -169,7 +169,7 @@ def _reason(error: BaseException, remedies: dict[int, str]) -> tuple[type[InputE
 def _message(response: requests.Response) -> str:
     try:
         said = response.json()["message"]
-    except (ValueError, LookupError, TypeError, RuntimeError):  # no JSON, another JSON, or the body is gone
+    except (ValueError, LookupError, TypeError, RuntimeError):  # no JSON, other JSON, or the body was read
         said = response.reason
     return _cut(" ".join(str(said or "no reason given").split()))
 

@@ -9,6 +9,8 @@ import pytest
 from answers import tree
 from kaggle_runs import FILES, KERNEL, MANIFEST, manifest_of
 
+from heartseg.kaggle.client import import_client
+
 
 @pytest.fixture
 def nobody(monkeypatch, tmp_path_factory):
@@ -20,6 +22,8 @@ def nobody(monkeypatch, tmp_path_factory):
     monkeypatch.setenv("MPLCONFIGDIR", os.environ.get("MPLCONFIGDIR") or str(Path.home() / ".cache" / "matplotlib"))
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("KAGGLE_CONFIG_DIR", str(home / ".kaggle"))
+    # The client looks for its folder once, when it is imported.
+    monkeypatch.setattr(import_client(), "config", str(home / ".kaggle" / "kaggle.json"))
     return home
 
 

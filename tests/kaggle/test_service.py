@@ -46,7 +46,7 @@ def test_push(service, stub, folder):
         ({"invalidCompetitionSources": ["c"]}, "without competition sources c,"),
         ({"invalidModelSources": ["m"]}, "without model sources m,"),
         ({"invalidTags": ["heart"]}, "version 1 was pushed without tags heart, which Kaggle does not know"),
-        ({"versionNumber": 0}, "Kaggle names no version of it"),
+        ({"versionNumber": 0}, "Kaggle gives no version of it"),
     ],
 )
 def test_what_kaggle_reports_of_a_push_is_an_error(service, stub, folder, answer, said):
@@ -104,7 +104,7 @@ def test_a_name_that_leads_elsewhere(service, stub, name):
 def test_a_name_that_is_there_twice(service, stub):
     stub.files = [("model.pt", b"1"), ("a", b""), ("model.pt", b"2")]
     stub.page_size = 2
-    assert refusal(service.outputs, KERNEL) == f"outputs of {KERNEL}: model.pt is there twice; nothing was downloaded"
+    assert refusal(service.outputs, KERNEL) == f"outputs of {KERNEL}: model.pt occurs twice; nothing was downloaded"
 
 
 @pytest.mark.parametrize("kernel", ["alone", "a/b/c", "../x", "a/", "a/b?c=d", "a b/c", ""])

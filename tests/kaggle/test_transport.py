@@ -10,7 +10,7 @@ from heartseg.data import transfer
 from heartseg.kaggle import TransientError, transport
 from heartseg.kaggle.service import Service
 
-RUN_OUT = "its address may have run out: run again"
+RUN_OUT = "its address may have expired: run again"
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def test_an_address_without_https(service, stub, tmp_path):
 
 def test_only_a_service_on_this_machine_may_do_without_https(weights, stub):
     request = transport.requests.Request("GET", f"{STORAGE}/model.pt").prepare()
-    assert "127.0.0.1: is offered without https" in refusal(transport.Door(local=False).send, request)
+    assert "127.0.0.1: is offered without https" in refusal(transport.BoundedAdapter(local=False).send, request)
 
 
 def test_a_server_that_never_answers(service, stub, weights, tmp_path, monkeypatch):
@@ -105,7 +105,7 @@ def test_a_fault_that_passes(service, stub, fault):
         (Fault(status=500, body=b"<html>oh</html>"), "the server answers 500 (Internal Server Error); run again la", 5),
         (Fault("drop"), "the connection failed (Remote end closed connection without response); check the netwo", 5),
         (Fault(status=429), "the server answers 429 (Too Many Requests); too many requests: wait some minutes", 5),
-        (Fault(status=200, body=b"<html>", headers={"Content-Type": "application/json"}), "answer is no JSON", 1),
+        (Fault(status=200, body=b"<html>", headers={"Content-Type": "application/json"}), "answer is not JSON", 1),
     ],
 )
 def test_a_fault_that_time_may_mend(service, stub, fault, said, times):
@@ -125,7 +125,7 @@ def test_a_fault_that_time_may_mend(service, stub, fault, said, times):
         (
             400,
             f"bad key {KEY} at https://x.org/?sig={SIGNATURE}",
-            "(bad key *** at https://x.org/?***); see what it sa",
+            "(bad key *** at https://x.org/?***); see its message",
         ),
         (403, "x" * 1000, "(" + "x" * 300 + "...)"),
     ],
