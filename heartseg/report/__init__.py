@@ -1,1 +1,1 @@
-"""Figures: drawn and saved, nothing else."""
+"""Figures: drawing and saving, nothing else."""

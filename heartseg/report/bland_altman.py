@@ -1,4 +1,4 @@
-"""Two measurements of the same patients: their difference against their mean (Bland & Altman, 1986)."""
+"""Bland-Altman plots: difference of two measurements against their mean (Bland & Altman, 1986)."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
-from heartseg.report.figures import BLUE, VERMILION
+from heartseg.report.figures import BLUE, VERMILION, legend_below, line_handles
 from heartseg.results.patient_tables import measure_title
 
 PANELS = ("lv_ef_percent", "rv_ef_percent", "lv_edv_ml", "lv_mass_g")
@@ -20,9 +19,9 @@ LIMIT: dict[str, Any] = {"color": VERMILION, "linewidth": 1.1, "linestyle": "--"
 
 
 def draw_bland_altman(report: Mapping[str, Any]) -> Figure:
-    """Mask less truth against the mean of both, of some measures, with bias and limits of agreement.
+    """Plot mask - truth against the mean of both for some measures, with bias and limits of agreement.
 
-    The lines stand for the patients that the report's means stand for: the unseen ones, where there are any.
+    The lines refer to the same patients as the report's means: the unseen ones, if there are any.
 
     Args:
         report: content of the ``clinical.json`` of `heartseg.handlers.ClinicalReport`.
@@ -30,11 +29,10 @@ def draw_bland_altman(report: Mapping[str, Any]) -> Figure:
     figure = Figure(figsize=(11, 8.5), layout="constrained")
     for axes, measure in zip(figure.subplots(2, 2).flat, PANELS, strict=True):
         _panel(axes, report, measure)
-    kinds = {"unseen patient": UNSEEN, "seen in training": SEEN, "bias": BIAS, "limits of agreement": LIMIT}
-    there = {bool(row["seen"]) for row in report["patients"]}
-    left_out = [kind for kind, seen in (("unseen patient", False), ("seen in training", True)) if seen not in there]
-    handles = [Line2D([], [], label=kind, **look) for kind, look in kinds.items() if kind not in left_out]
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False)
+    seen = {bool(row["seen"]) for row in report["patients"]}
+    styles = {"unseen patient": UNSEEN} if False in seen else {}
+    styles |= {"seen in training": SEEN} if True in seen else {}
+    legend_below(figure, line_handles({**styles, "bias": BIAS, "limits of agreement": LIMIT}))
     return figure
 
 
@@ -46,9 +44,9 @@ def _panel(axes: Axes, report: Mapping[str, Any], measure: str) -> None:
         if pred is not None and truth is not None:
             axes.plot([(pred + truth) / 2], [pred - truth], **(SEEN if row["seen"] else UNSEEN))
     axes.axhline(0, color="0.8", linewidth=0.8, zorder=0)
-    for key, look in (("bias", BIAS), ("lower", LIMIT), ("upper", LIMIT)):
+    for key, style in (("bias", BIAS), ("lower", LIMIT), ("upper", LIMIT)):
         if found[key] is not None:
-            axes.axhline(found[key], zorder=1, **look)
+            axes.axhline(found[key], zorder=1, **style)
             axes.annotate(
                 f"{found[key]:+.1f}",
                 (1, found[key]),

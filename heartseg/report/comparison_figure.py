@@ -1,4 +1,4 @@
-"""Two evaluations of the same cases, drawn case by case."""
+"""Figure of two evaluations of the same cases, case by case."""
 
 from __future__ import annotations
 
@@ -7,19 +7,18 @@ from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
-from heartseg.report.figures import GREEN, VERMILION
+from heartseg.report.figures import GREEN, VERMILION, legend_below, line_handles
 from heartseg.results.comparison import compared_metric
 from heartseg.results.evaluation_files import RESULTS
 
 
 def draw_comparison(comparison: Mapping[str, Any], metric: str | None = None) -> Figure:
-    """Return a figure with a line from A to B for each counted case and condition, and the means as bars.
+    """Draw a line from A to B for each counted case and condition, and the means as bars.
 
     Args:
         comparison: see `heartseg.results.comparison.compare_evaluations`.
-        metric: name of a metric; None for the first one.
+        metric: name of a metric; None for the first.
 
     Raises InputError for a metric that was not compared.
     """
@@ -45,17 +44,16 @@ def draw_comparison(comparison: Mapping[str, Any], metric: str | None = None) ->
     names = axes.secondary_xaxis("top")
     names.set_xticks(places, [name.replace("_", "\n") for name in conditions])
     names.tick_params(length=0)
-    kinds = {"B better": GREEN, "B worse": VERMILION, "equal": "0.6"}
-    handles = [Line2D([], [], color=colour, marker="o", markersize=3.5, label=kind) for kind, colour in kinds.items()]
-    handles.append(Line2D([], [], color="black", linewidth=2.2, label="mean"))
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False)
+    colours = {"B better": GREEN, "B worse": VERMILION, "equal": "0.6"}
+    styles: dict[str, Any] = {label: {"color": c, "marker": "o", "markersize": 3.5} for label, c in colours.items()}
+    legend_below(figure, line_handles({**styles, "mean": {"color": "black", "linewidth": 2.2}}))
     titles = (f"{side.upper()}: {_shortened(comparison[side]['file'])}" for side in ("a", "b"))
     figure.suptitle("\n".join(titles), fontsize=9)
     return figure
 
 
 def _shortened(file: str) -> str:
-    """The end of a path that fits above a picture."""
+    """Return the end of a path, short enough for a title."""
     path = Path(file)
     text = str(path.parent if path.name == RESULTS else path)
     return text if len(text) <= 60 else f"...{text[-57:]}"

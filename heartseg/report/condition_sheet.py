@@ -1,4 +1,4 @@
-"""A case under several conditions, side by side."""
+"""Figure of a case under several conditions, side by side."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import nibabel as nib
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from monai.data import MetaTensor
 from numpy.typing import NDArray
@@ -17,8 +17,10 @@ from scipy import ndimage
 
 from heartseg.data.anatomy import anatomical_affine
 from heartseg.data.stacks import stack_axis
+from heartseg.metrics.table import DICE
+from heartseg.report.figures import legend_below, line_handles
 from heartseg.report.overlay import MASK_COLOURS, label_names, legend, paint, panel, window
-from heartseg.report.planes import PLANES, canonical, cut, view
+from heartseg.report.planes import PLANES, cut, field_of_view, ras_case
 from heartseg.report.stack_figure import MARGIN, stack_axes
 
 COLUMNS = 5  # panels side by side
@@ -26,21 +28,21 @@ MASKS = {"truth": "label", "prediction": "pred"}
 
 
 class Plane(NamedTuple):
-    """A slice of image, truth and prediction, rows from the bottom up, and its width and height in mm."""
+    """A plane of image, truth and prediction, rows from the bottom up, and its width and height in mm."""
 
     pictures: dict[str, NDArray[Any]]
     width: float
     height: float
 
 
-def planes(item: Mapping[str, MetaTensor]) -> list[Plane]:
-    """The axial and the coronal slice through the truth's centre, with the masks on the image's grid.
+def case_planes(item: Mapping[str, MetaTensor]) -> list[Plane]:
+    """Return the axial and the coronal plane through the truth's centre, with the masks on the image's grid.
 
-    Of a stack two slices, a quarter of the truth's away from either of its ends, and a cut across all of them,
-    in which slices that were lost are seen.
+    For a stack, return two slices, a quarter of the truth's slices from either end, and a plane across all slices,
+    which shows lost ones.
 
     Args:
-        item: ``image`` ``[1, X, Y, Z]`` on the network's grid; ``label`` and ``pred`` on the file's own.
+        item: ``image`` ``[1, X, Y, Z]`` on the network's grid; ``label`` and ``pred`` on the file's grid.
     """
     image = item["image"]
     affine = np.asarray(image.affine)
@@ -53,11 +55,11 @@ def planes(item: Mapping[str, MetaTensor]) -> list[Plane]:
         for name, key in MASKS.items()
     }
     axcodes = "".join(nib.aff2axcodes(affine))
-    volume, labels, spacing = canonical(image[0].numpy(force=True), masks, nib.affines.voxel_sizes(affine), axcodes)
-    # By the truth alone: the same place under every artifact.
-    cuts, box = _cuts(labels["truth"], spacing)
-    arrays = {name: array[box] for name, array in {"image": volume, **labels}.items()}
-    sizes = [length * mm for length, mm in zip(arrays["image"].shape, spacing, strict=True)]
+    case = ras_case(image[0].numpy(force=True), masks, nib.affines.voxel_sizes(affine), axcodes)
+    # The truth alone decides, so that the planes are the same under every artifact.
+    cuts, box = _cuts(case.masks["truth"], case.spacing)
+    arrays = case.crop(box)
+    sizes = [length * mm for length, mm in zip(arrays["image"].shape, case.spacing, strict=True)]
     return [
         Plane(
             {name: cut(array, fixed, across, up, place - box[fixed].start) for name, array in arrays.items()},
@@ -69,14 +71,14 @@ def planes(item: Mapping[str, MetaTensor]) -> list[Plane]:
 
 
 def _cuts(truth: NDArray[Any], spacing: Sequence[float]) -> tuple[list[tuple[int, int, int, int]], tuple[slice, ...]]:
-    """Axis that is cut, axes across and upwards, and the index cut at, of each plane; and the part to show."""
+    """Return, for each plane, the axis cut, the axes across and upwards and the index; and the box to show."""
     labels = {"truth": truth}
     if stack_axis(spacing) is None:
-        centre, box = view(truth.shape, labels, spacing)
+        centre, box = field_of_view(truth.shape, labels, spacing)
         return [(fixed, across, up, centre[fixed]) for _, fixed, across, up, _ in PLANES[:2]], box
     through, across, up = stack_axes(spacing)
-    centre, box = view(truth.shape, labels, spacing, (MARGIN,) * 3)
-    heart = view(truth.shape, labels, spacing, (0.0,) * 3)[1][through]
+    centre, box = field_of_view(truth.shape, labels, spacing, (MARGIN,) * 3)
+    heart = field_of_view(truth.shape, labels, spacing, (0.0,) * 3)[1][through]
     depth = heart.stop - heart.start
     places = sorted({heart.start + depth // 4, heart.start + 3 * depth // 4})
     return [*((through, across, up, place) for place in places), (up, across, through, centre[up])], box
@@ -88,21 +90,21 @@ def draw_sheet(
     dice: Mapping[str, float | None],
     classes: Mapping[str, int] | None = None,
 ) -> Figure:
-    """A case under several conditions: each a panel of planes, with the outlines of truth and prediction.
+    """Draw a case under several conditions, each as a panel of planes with the outlines of truth and prediction.
 
-    Several classes have a colour each; then the prediction is filled, to be told from the truth.
+    With several classes, colours mark the classes and the prediction is filled, to distinguish it from the truth.
 
     Args:
-        title: stands above the sheet.
-        panels: for each condition its planes, all of the same place.
-        dice: of the same conditions.
+        title: title of the sheet.
+        panels: planes by condition, all at the same positions.
+        dice: Dice by condition.
         classes: name and label value of each foreground class, for the legend.
     """
     columns = min(COLUMNS, len(panels))
     rows = math.ceil(len(panels) / columns)
     first = next(iter(panels.values()))
     width, heights = first[0].width, [plane.height for plane in first]
-    scale = 2.6 / width  # inch per mm: the same in every panel
+    scale = 2.6 / width  # inches per mm, equal in all panels
     figure = Figure(figsize=(2.7 * columns, (scale * sum(heights) + 0.4) * rows + 0.8), layout="constrained")
     shape = (rows * len(first), columns)
     grid = figure.subplots(*shape, squeeze=False, gridspec_kw={"height_ratios": heights * rows})
@@ -118,13 +120,13 @@ def draw_sheet(
             panel(axes, plane.pictures, extent, grey, "prediction" if names else "image", many=True)
             for mask in () if names else MASKS:
                 paint(axes, plane.pictures[mask], mask, extent, many=False, filled=False)
-        told = "" if dice[name] is None else f": Dice {dice[name]:.3f}"
-        grid[row * len(first), column].set_title(f"{name.replace('_', ' ')}{told}")
-    handles: list[Patch | Line2D]
+        score = "" if dice[name] is None else f": {DICE.label} {dice[name]:.3f}"
+        grid[row * len(first), column].set_title(f"{name.replace('_', ' ')}{score}")
+    handles: list[Artist]
     if names:
         handles = [Patch(color="0.6", alpha=0.6, label="prediction"), *legend(MASKS, names)]
     else:
-        handles = [Line2D([], [], color=MASK_COLOURS[mask], label=f"outline of the {mask}") for mask in MASKS]
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False)
+        handles = [*line_handles({f"outline of the {mask}": {"color": MASK_COLOURS[mask]} for mask in MASKS})]
+    legend_below(figure, handles)
     figure.suptitle(title)
     return figure

@@ -1,4 +1,4 @@
-"""Masks over an image: their colours, a panel with both, the legend that explains it."""
+"""Masks over an image: colours, a panel with both, and its legend."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ LABEL_COLOURS = (ORANGE, SKY, GREEN, PURPLE, VERMILION, BLUE)
 
 
 def label_names(masks: Iterable[NDArray[Any]], classes: Mapping[str, int] | None = None) -> dict[int, str]:
-    """The labels that have a colour each, with their names; empty where there is one label only.
+    """Return the names of the labels that are coloured by label; empty if there is only one label.
 
-    A single label leaves the colours to the masks, so that truth and prediction can be told apart.
+    With a single label colours distinguish the masks instead, that is truth and prediction.
 
     Args:
         masks: label maps.
-        classes: name and label value of each foreground class, of whom all count, found or not.
+        classes: name and label value of each foreground class; all are included, found in the masks or not.
     """
     known = {value: name.replace("_", " ") for name, value in (classes or {}).items() if value > 0}
     found = {int(value) for mask in masks for value in np.unique(mask) if value > 0}
@@ -34,7 +34,7 @@ def label_names(masks: Iterable[NDArray[Any]], classes: Mapping[str, int] | None
 
 
 def window(image: NDArray[Any]) -> tuple[float, float]:
-    """What is shown black and white: the 1st and the 99th percentile, which one hot voxel does not move."""
+    """Return the intensities shown as black and white: the 1st and 99th percentile, which ignore a single hot voxel."""
     finite = image[np.isfinite(image)]
     low, high = np.percentile(finite, (1, 99)) if finite.size else (0.0, 1.0)
     return float(low), max(float(high), float(low) + 1e-6)
@@ -48,15 +48,15 @@ def panel(
     name: str = "image",
     many: bool = False,
 ) -> None:
-    """The image in grey; over it the named mask, filled, and unless it is the truth, the outline of the truth.
+    """Draw the image in grey, over it the named mask, filled, and unless that is the truth, the truth's outline.
 
     Args:
-        axes: where to.
+        axes: axes to draw on.
         pictures: ``image`` and masks ``[row, column]``, rows from the bottom up.
-        extent: left, right, bottom and top in mm, left and bottom being 0.
-        grey: what is black and what is white, see `window`.
-        name: of the mask; ``image`` shows none.
-        many: a colour for each label, else one for each mask.
+        extent: left, right, bottom and top in mm; left and bottom are 0.
+        grey: intensities of black and white, see `window`.
+        name: name of the mask; ``image`` for no mask.
+        many: one colour per label, else one per mask.
     """
     axes.imshow(pictures["image"], "gray", vmin=grey[0], vmax=grey[1], origin="lower", extent=extent)
     axes.set(xticks=[], yticks=[])
@@ -67,12 +67,12 @@ def panel(
 
 
 def paint(axes: Axes, mask: NDArray[Any], name: str, extent: tuple[float, ...], many: bool, filled: bool) -> None:
-    """A mask as a translucent fill with its edge, or as an outline only."""
+    """Draw a mask as a translucent area with its edge, or as an outline only."""
     rows, columns = mask.shape
     y = (np.arange(-1, rows + 1) + 0.5) * extent[3] / rows
     x = (np.arange(-1, columns + 1) + 0.5) * extent[1] / columns
     for label in (int(value) for value in np.unique(mask) if value > 0):
-        # one empty row around: a mask that touches the border is closed there
+        # one empty row on every side closes contours at the border
         here = np.pad(mask == label, 1).astype(float)
         colour = _colour(name, label, many)
         if filled:
@@ -85,7 +85,7 @@ def paint(axes: Axes, mask: NDArray[Any], name: str, extent: tuple[float, ...], 
 
 
 def legend(masks: Iterable[str], names: Mapping[int, str]) -> list[Patch | Line2D]:
-    """What explains panels with these masks; ``names`` are those of `label_names`."""
+    """Return legend handles for panels with these masks; ``names`` are those of `label_names`."""
     masks = list(masks)
     if names:
         colours = {words: _colour("", value, True) for value, words in names.items()}

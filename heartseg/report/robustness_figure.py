@@ -1,4 +1,4 @@
-"""Dice against the severity of each artifact."""
+"""Figure of Dice against the severity of each artifact."""
 
 from __future__ import annotations
 
@@ -9,24 +9,23 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
-from heartseg.metrics.table import TABLE
+from heartseg.metrics.table import DICE
 from heartseg.report.condition_sheet import COLUMNS
-from heartseg.report.figures import BLUE, VERMILION
+from heartseg.report.figures import BLUE, VERMILION, legend_below, line_handles
 from heartseg.results.tables import cases_in_words
 
-SPAN = 0.05  # of Dice, that an axis shows at least
+MIN_SPAN = 0.05  # of Dice on an axis
 MEAN: dict[str, Any] = {"color": BLUE, "marker": "o", "linewidth": 1.8, "markersize": 5, "zorder": 3}
-EACH: dict[str, Any] = {"color": "0.75", "linewidth": 0.8, "zorder": 1}
-WITHOUT: dict[str, Any] = {"color": "0.4", "linestyle": "--", "linewidth": 1, "zorder": 2}
+CASE: dict[str, Any] = {"color": "0.75", "linewidth": 0.8, "zorder": 1}
+CLEAN: dict[str, Any] = {"color": "0.4", "linestyle": "--", "linewidth": 1, "zorder": 2}
 
 
 def draw_robustness(results: Mapping[str, Any]) -> Figure:
-    """Dice against severity, a panel for each artifact: the mean, each case that it is made of, and clean.
+    """Plot Dice against severity, a panel for each artifact: the mean, its cases, and the value of clean scans.
 
     Args:
-        results: content of the ``evaluation_results.json`` of an evaluation of robustness.
+        results: content of the ``evaluation_results.json`` of a robustness evaluation.
     """
     clean = results["clean"]
     artifacts = {name: part for name, part in results.items() if "severities" in part}
@@ -37,28 +36,26 @@ def draw_robustness(results: Mapping[str, Any]) -> Figure:
     for axes in grid.flat[len(artifacts) :]:
         axes.set_axis_off()
     for axes, (name, part) in zip(grid.flat, artifacts.items(), strict=False):
-        _fall(axes, clean, part["severities"])
+        _draw_panel(axes, clean, part["severities"])
         axes.set_title(name.replace("_", " "))
     for axes in grid[:, 0]:
-        axes.set_ylabel(TABLE["dice"].label)
+        axes.set_ylabel(DICE.label)
     low, high = grid[0, 0].get_ylim()
-    if high - low < SPAN:  # else a thousandth looks like a fall
-        grid[0, 0].set_ylim((low + high - SPAN) / 2, (low + high + SPAN) / 2)
-    kinds = {"mean": MEAN, "each case": EACH, "clean": WITHOUT}
-    handles = [Line2D([], [], label=kind, **look) for kind, look in kinds.items()]
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False)
+    if high - low < MIN_SPAN:  # otherwise a drop of 0.001 looks large
+        grid[0, 0].set_ylim((low + high - MIN_SPAN) / 2, (low + high + MIN_SPAN) / 2)
+    legend_below(figure, line_handles({"mean": MEAN, "each case": CASE, "clean": CLEAN}))
     figure.suptitle(cases_in_words(clean["averaged_over"]))
     return figure
 
 
-def _fall(axes: Axes, clean: Mapping[str, Any], severities: Mapping[str, Mapping[str, Any]]) -> None:
+def _draw_panel(axes: Axes, clean: Mapping[str, Any], severities: Mapping[str, Mapping[str, Any]]) -> None:
     parts = [clean, *severities.values()]
     places = range(len(parts))
     for case in _averaged(clean):
         own = [case_of(part, case["id"])["dice"] for part in parts]
-        axes.plot(places, own, **EACH)
+        axes.plot(places, own, **CASE)
     dice = np.array([np.nan if part["dice"] is None else part["dice"] for part in parts], dtype=float)
-    axes.axhline(dice[0], **WITHOUT)
+    axes.axhline(dice[0], **CLEAN)
     axes.plot(places, dice, **MEAN)
     for place, part in enumerate(parts):
         drop = part.get("drop_percent")
@@ -78,11 +75,11 @@ def _fall(axes: Axes, clean: Mapping[str, Any], severities: Mapping[str, Mapping
 
 
 def _averaged(part: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The cases that the means stand for."""
+    """Return the cases that the means are taken over."""
     unseen = [case for case in part["cases"] if not case["seen"]]
     return unseen or list(part["cases"])
 
 
 def case_of(part: Mapping[str, Any], identity: str) -> Mapping[str, Any]:
-    """Return the case of this id in a part of the results."""
+    """Return the case with this id in a part of the results."""
     return next(case for case in part["cases"] if case["id"] == identity)

@@ -1,4 +1,4 @@
-"""The curves of a training run."""
+"""Curves of a training run."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from heartseg.report.figures import BLUE, GREEN, ORANGE, PURPLE, VERMILION
 
 
 def best_epoch(history: Sequence[Mapping[str, Any]], metric: Metric) -> int | None:
-    """Return the epoch of the best finite value of a metric, the first of equals; None before any validation."""
+    """Return the first epoch with the best finite value of a metric; None before any validation."""
     key, best = f"val_{metric.name}", min if metric.lower_is_better else max
     known = [row for row in history if row[key] is not None and math.isfinite(row[key])]
     return best(known, key=lambda row: row[key])["epoch"] if known else None
 
 
 def draw_curves(history: Sequence[Mapping[str, Any]], metric: Metric) -> Figure:
-    """Return a figure of losses, key metric and learning rate over the epochs. An empty history gives empty axes.
+    """Plot losses, key metric and learning rate over the epochs. An empty history gives empty axes.
 
     Args:
         history: one mapping for each epoch with ``epoch``, ``train_loss``, ``val_loss``, the metric's ``val_<name>``,
-            ``learning_rate`` and ``minutes``. None or NaN leaves a gap; a thin dotted line leads across it.
+            ``learning_rate`` and ``minutes``. None or NaN leaves a gap, which a thin dotted line bridges.
         metric: the key metric.
     """
     figure = Figure(figsize=(13, 4), layout="constrained")
@@ -70,7 +70,7 @@ def _line(axes: Axes, history: Sequence[Mapping[str, Any]], key: str, colour: st
     if not known.any():
         return
     y[~known] = np.nan
-    if not known.all():  # with validation every few epochs the dots stand alone: lead the eye across
+    if not known.all():  # with validation every few epochs the points are isolated: connect them
         axes.plot(x[known], y[known], ":", color=colour, linewidth=1, alpha=0.6)
     marker = "o" if known.sum() <= 60 else ""
     axes.plot(x, y, marker=marker, markersize=4, color=colour, linewidth=1.6, label=label)

@@ -1,4 +1,4 @@
-"""Masks over an image: who has which colour, what is filled, what the legend says."""
+"""Masks over an image: colours, areas and outlines, legend."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ CLASSES = {"right_ventricle": 1, "myocardium": 2}
 
 
 def mask(*values):
-    """One voxel of each value in a row of six."""
+    """Return a mask with one voxel of each value in a row of six."""
     found = np.zeros((4, 6), dtype=int)
     found[2, : len(values)] = values
     return found
@@ -25,13 +25,13 @@ def mask(*values):
         ([mask(1), mask(0, 2)], None, {1: "label 1", 2: "label 2"}),
         ([mask(3)], None, {3: "label 3"}),
         ([mask(1), mask()], {"atrium": 1}, {}),
-        ([mask(1), mask()], CLASSES, {1: "right ventricle", 2: "myocardium"}),  # whatever this case has
+        ([mask(1), mask()], CLASSES, {1: "right ventricle", 2: "myocardium"}),  # also classes that are not found
         ([mask(), mask()], {"background": 0, **CLASSES}, {1: "right ventricle", 2: "myocardium"}),
         ([mask(4)], CLASSES, {1: "right ventricle", 2: "myocardium", 4: "label 4"}),
         ([], None, {}),
     ],
 )
-def test_several_labels_have_names_and_one_has_none(masks, classes, names):
+def test_label_names(masks, classes, names):
     assert label_names(masks, classes) == names
 
 
@@ -42,13 +42,13 @@ def shown(name, many, **pictures):
 
 
 def colours(axes):
-    """Faces that are filled and edges that are drawn, in the order of drawing."""
+    """Return colours of areas and edges, in the order of drawing."""
     faces = [part.get_facecolor()[0] for part in axes.collections if len(part.get_facecolor())]
     edges = [part.get_edgecolor()[0] for part in axes.collections if not len(part.get_facecolor())]
     return faces, edges
 
 
-def test_an_image_by_itself():
+def test_image_without_mask():
     axes = shown("image", many=False, truth=mask(1))
     assert not axes.collections
     assert axes.get_images()[0].get_clim() == (0, 2)
@@ -56,7 +56,7 @@ def test_an_image_by_itself():
 
 
 @pytest.mark.parametrize(("name", "outlines"), [("truth", 0), ("prediction", 1)])
-def test_a_mask_is_filled_and_the_truth_an_outline_over_others(name, outlines):
+def test_masks_are_filled_and_the_truth_outlines_others(name, outlines):
     faces, edges = colours(shown(name, many=False, truth=mask(1), prediction=mask(0, 1)))
     assert len(faces) == 1 and same_color(faces[0][:3], MASK_COLOURS[name])
     assert len(edges) == 1 + outlines
@@ -64,9 +64,9 @@ def test_a_mask_is_filled_and_the_truth_an_outline_over_others(name, outlines):
     assert same_color(edges[-1][:3], MASK_COLOURS["truth"])
 
 
-def test_a_label_has_its_colour_in_every_mask():
+def test_a_label_has_the_same_colour_in_every_mask():
     faces, edges = colours(shown("prediction", many=True, truth=mask(3, 2), prediction=mask(3, 1)))
-    expected = [LABEL_COLOURS[label - 1] for label in (1, 3, 2, 3)]  # filled, then the outlines
+    expected = [LABEL_COLOURS[label - 1] for label in (1, 3, 2, 3)]  # areas, then outlines
     assert all(same_color(face[:3], colour) for face, colour in zip(faces, expected[:2], strict=True))
     assert all(same_color(edge[:3], colour) for edge, colour in zip(edges, expected, strict=True))
 
@@ -85,7 +85,7 @@ def test_legends():
 def test_window():
     image = np.arange(201.0)
     assert window(image) == (2, 198)
-    image[0], image[200] = np.nan, 1e9  # 1 to 199 and a hot voxel: hundredths of the way from the first to the last
+    image[0], image[200] = np.nan, 1e9  # 1 to 199 and a hot voxel: percentiles of 200 values
     assert window(image) == (pytest.approx(1 + 1.99), pytest.approx(1 + 197.01))
     assert window(np.full(5, 3.0)) == (3.0, 3.0 + 1e-6)
     assert window(np.full(5, np.nan)) == (0.0, 1.0)

@@ -1,4 +1,4 @@
-"""The curves of a training run."""
+"""Curves of a training run."""
 
 import numpy as np
 import pytest
@@ -59,6 +59,6 @@ def test_learning_rate_is_logarithmic_over_a_decade(last, scale):
 def test_another_key_metric_is_drawn_under_its_own_name():
     history = [{**row(1), "val_log_loss": 0.7}, {**row(2), "val_log_loss": 0.4}, {**row(3), "val_log_loss": 0.5}]
     figure = draw_curves(history, TABLE["log_loss"])
-    assert best_epoch(history, TABLE["log_loss"]) == 2  # the lower the better
+    assert best_epoch(history, TABLE["log_loss"]) == 2  # lower is better
     assert figure.axes[1].get_title() == "log loss"
     assert any(line.get_label() == "best epoch: 2, log loss 0.400" for line in figure.axes[1].lines)
