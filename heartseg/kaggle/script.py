@@ -1,4 +1,4 @@
-"""The script that runs on Kaggle: one file that carries heartseg and a bundle, tied to a commit."""
+"""The script that runs on Kaggle: one file that contains heartseg and a bundle, tied to a commit."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ from heartseg.data.files import COMMIT_FILE
 from heartseg.data.files import commit as commit_of_package
 from heartseg.errors import InputError
 from heartseg.kaggle import kernel
-from heartseg.kaggle.kernel import CLAUSE, NAME, name_of
+from heartseg.kaggle.kernel import name_of
 
-LIMIT = 1_000_000  # bytes of a script, about what Kaggle takes
-PLATFORM_MINUTES = 720  # that Kaggle lets a session with a GPU run: https://www.kaggle.com/docs/notebooks
-MINUTES = 660  # that a kernel prepares and trains; what is left is for evaluating and saving
-# What of a bundle goes along: all but weights, and pictures of the model card.
-OF_A_BUNDLE = ("LICENSE", "configs/*", "docs/*.md", "models/*.json", "models/LICENSE")
-OF_THE_SESSION = ("dataset_dir", "output_dir", "bundle_root")  # ids that are for the session to say
+LIMIT = 1_000_000  # bytes of a script, about the most that Kaggle accepts
+PLATFORM_MINUTES = 720  # Kaggle's limit for a session with a GPU: https://www.kaggle.com/docs/notebooks
+MINUTES = 660  # default limit for preparing and training; the rest is for evaluating and saving
+# Everything except weights and pictures of the model card.
+BUNDLE_FILES = ("LICENSE", "configs/*", "docs/*.md", "models/*.json", "models/LICENSE")
+SESSION_IDS = ("dataset_dir", "output_dir", "bundle_root")  # set by the session itself
 WIDTH = 100  # characters of the archive on a line
 
 
 class Script(NamedTuple):
-    """A script: its text (ASCII), the commit (``-dirty`` for local changes, None if installed), the archive's SHA-256,
-    and the bytes of each file in the archive."""
+    """A script: its text (ASCII), the commit (``-dirty`` for local changes, None if heartseg is installed), the
+    archive's SHA-256, and the size of each file in the archive in bytes."""
 
     text: str
     commit: str | None
@@ -51,38 +51,38 @@ def session_options(
     minutes: float | None = None,
     resume: bool = False,
 ) -> dict[str, Any]:
-    """What the session is to do, in plain values.
+    """Return the options of the session, as plain values.
 
     Args:
         bundle: its folder.
-        data: slugs ``OWNER/SLUG`` of the data sets that are attached for it to train on.
+        data: ``OWNER/SLUG`` of the data sets that are attached for training.
         overlays, set_: as of ``heartseg train``.
-        minutes: after which training ends, from the start of the kernel; None: 660.
-        resume: it has to go on with an attached output, and must not begin anew.
+        minutes: limit of the training, from the start of the kernel; None: 660.
+        resume: continue an attached output, and fail if there is none.
 
-    Raises InputError for an unknown overlay or id, and for a value that does not fit, as a training here would.
+    Raises InputError for an unknown overlay or id, or an invalid value, as a training on this machine would.
     """
     minutes = MINUTES if minutes is None else minutes
     if not 1 <= minutes < PLATFORM_MINUTES:
-        limit = f"Kaggle ends a session after {PLATFORM_MINUTES}, and judging takes time too"
+        limit = f"Kaggle ends a session after {PLATFORM_MINUTES}, and evaluation takes time too"
         raise InputError(f"--minutes {minutes:g}: {limit}; give about {MINUTES}")
     settings = parse_settings(set_)
-    if own := [name for name in OF_THE_SESSION if name in settings]:
-        raise InputError(f"--set {own[0]}: on Kaggle the kernel says it itself; leave it out")
+    if own := [name for name in SESSION_IDS if name in settings]:
+        raise InputError(f"--set {own[0]}: on Kaggle the kernel sets it; leave it out")
     compose(bundle, config_files(bundle, "train", overlays), settings)
     what = {"data": list(data), "overlays": list(overlays), "settings": settings, "minutes": minutes}
     return {**what, "resume": resume}
 
 
 def kernel_script(bundle: Path, options: Mapping[str, Any], internet: bool = True) -> Script:
-    """The script for a bundle's folder. The same commit gives the same text, byte for byte, on any machine.
+    """Return the script for a bundle. The same commit gives the same text, byte for byte, on any machine.
 
     Args:
         bundle: its folder, with ``configs/``.
         options: from `session_options`.
         internet: whether the kernel may install from the package index and download data.
 
-    Raises InputError where it is too large for Kaggle, naming the largest file.
+    Raises InputError if it is too large for Kaggle, with the name of the largest file.
     """
     files = _files(bundle)
     commit = _commit(bundle)
@@ -106,7 +106,7 @@ def kernel_script(bundle: Path, options: Mapping[str, Any], internet: bool = Tru
     if len(text) > LIMIT:
         name = max(files, key=lambda key: len(files[key]))
         largest = f"the largest file in it is {name} ({len(files[name]):,} bytes); make it smaller"
-        raise InputError(f"{bundle}: the script has {len(text):,} bytes, and Kaggle takes {LIMIT:,}; {largest}")
+        raise InputError(f"{bundle}: the script has {len(text):,} bytes, over Kaggle's {LIMIT:,}; {largest}")
     return Script(text, commit, checksum, {name: len(files[name]) for name in sorted(files)})
 
 
@@ -118,7 +118,7 @@ def _text(header: Mapping[str, Any], archive: bytes) -> str:
     return "\n".join(
         [
             f"# Generated from {made_of.encode('ascii', 'replace').decode()}. Do not edit: generate it again.",
-            "# A zip of heartseg and the bundle in base85, and at the end what unpacks and runs it.",
+            "# A zip of heartseg and the bundle in base85, followed by the code that unpacks and runs it.",
             "import json",
             "",
             f'HEADER = json.loads(r"""{json.dumps(header, indent=1, sort_keys=True)}""")',  # JSON has no """
@@ -138,35 +138,35 @@ def _text(header: Mapping[str, Any], archive: bytes) -> str:
 
 
 def _pack(files: Mapping[str, bytes]) -> bytes:
-    """A zip that depends on names and contents alone.
+    """Return a zip that depends on names and contents alone.
 
-    bzip2 has one implementation. Of zlib there are several, which compress alike but not the same.
+    bzip2 has one implementation; those of zlib differ in their output.
     """
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for name in sorted(files):
             about = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
-            about.create_system = 3  # Unix, wherever it is packed
+            about.create_system = 3  # Unix, on any system
             about.external_attr = 0o100644 << 16
             archive.writestr(about, files[name], zipfile.ZIP_BZIP2, compresslevel=9)
     return buffer.getvalue()
 
 
 def _files(bundle: Path) -> dict[str, bytes]:
-    """Content of each file by its name in the archive, with the line ends of Unix."""
+    """Return the content of each file by its name in the archive, with Unix line ends."""
     found = {f"heartseg/{name}": PACKAGE / name for name in _listed(PACKAGE, ("*.py",))}
-    found |= {f"bundles/{bundle.name}/{name}": bundle / name for name in _listed(bundle, OF_A_BUNDLE)}
+    found |= {f"bundles/{bundle.name}/{name}": bundle / name for name in _listed(bundle, BUNDLE_FILES)}
     return {name: path.read_bytes().replace(b"\r\n", b"\n") for name, path in found.items()}
 
 
 def _listed(folder: Path, patterns: Sequence[str]) -> list[str]:
-    """Files of a folder that fit a pattern: those that git does not ignore, or all where there is no checkout."""
+    """Return the files of a folder that match a pattern: all that git does not ignore, or all outside a checkout."""
     listed = _git(folder, "ls-files", "-z", "--cached", "--others", "--exclude-standard", ".")
     if listed:
         names = [name for name in listed.split("\0") if name]
     else:
         names = [path.relative_to(folder).as_posix() for path in folder.rglob("*")]
-    inner = "bundles/"  # where a wheel keeps them
+    inner = "bundles/"  # of a wheel
     return [
         name
         for name in dict.fromkeys(names)
@@ -175,7 +175,7 @@ def _listed(folder: Path, patterns: Sequence[str]) -> list[str]:
 
 
 def _commit(bundle: Path) -> str | None:
-    """The commit that heartseg is checked out at, with ``-dirty`` where what is packed differs from it."""
+    """Return the commit of heartseg's checkout, with ``-dirty`` if the packed files differ from it."""
     root = PACKAGE.parent
     if not (root / ".git").exists() or (found := _git(root, "rev-parse", "--short=12", "HEAD")) is None:
         return commit_of_package()
@@ -183,7 +183,7 @@ def _commit(bundle: Path) -> str | None:
     new = _git(root, "ls-files", "-z", "--others", "--exclude-standard") or ""
     patterns = ["heartseg/*.py", "pyproject.toml", "constraints.txt"]
     if bundle.is_relative_to(root):
-        patterns += [f"{bundle.relative_to(root).as_posix()}/{pattern}" for pattern in OF_A_BUNDLE]
+        patterns += [f"{bundle.relative_to(root).as_posix()}/{pattern}" for pattern in BUNDLE_FILES]
     dirty = any(_fits(name, patterns) for name in (changed + new).split("\0"))
     return found.strip() + ("-dirty" if dirty else "")
 
@@ -193,7 +193,7 @@ def _fits(name: str, patterns: Sequence[str]) -> bool:
 
 
 def _git(folder: Path, *words: str) -> str | None:
-    """What git says in a folder; None where there is no git, or no checkout."""
+    """Return the output of git in a folder; None without git or a checkout."""
     try:
         call = ["git", "-C", str(folder), *words]
         return subprocess.run(call, capture_output=True, check=True, timeout=60).stdout.decode("utf-8")
@@ -202,10 +202,10 @@ def _git(folder: Path, *words: str) -> str | None:
 
 
 def _requirements(bundle: Path) -> tuple[str, list[str], list[str]]:
-    """The Python that heartseg runs on, what it requires, and the tested versions.
+    """Return the versions of Python that heartseg runs on, its requirements, and the tested versions.
 
-    In a checkout from pyproject.toml and constraints.txt. An installed heartseg has neither: what is installed beside
-    it counts as tested. What only the bundle needs is in its metadata.
+    They are in pyproject.toml and constraints.txt of a checkout. An installed heartseg has neither: there the installed
+    versions count as tested. What only the bundle needs is in its metadata.
     """
     root = PACKAGE.parent
     if (root / "pyproject.toml").is_file() and (root / "constraints.txt").is_file():
@@ -224,7 +224,4 @@ def _requirements(bundle: Path) -> tuple[str, list[str], list[str]]:
         if name_of(name) not in known:
             requirements.append(name)
             pins.append(f"{name}=={version}")
-    for requirement in requirements:
-        if CLAUSE.sub("", NAME.sub("", requirement, count=1)).strip(" ,"):
-            raise InputError(f"{requirement}: the kernel understands only name>=1.6,<1.7; write it so")
     return python, requirements, sorted(set(pins), key=str.lower)

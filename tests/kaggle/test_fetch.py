@@ -152,8 +152,8 @@ def test_a_zip_that_would_harm_or_is_none(get, stub, tmp_path, content, said):
 
 def test_options_that_do_not_fit(heartseg, get, tmp_path):
     words = ("data", "fetch", "task02", "--out", tmp_path)
-    assert "--from floppy: is no source of data sets" in refused(heartseg(*words, "--from", "floppy"))
-    assert "--dataset bob/heart: is for copies at Kaggle" in refused(heartseg(*words, "--dataset", SLUG))
+    assert "--from floppy: is not a source of data sets" in refused(heartseg(*words, "--from", "floppy"))
+    assert "--dataset bob/heart: is for copies on Kaggle" in refused(heartseg(*words, "--dataset", SLUG))
     assert "alone: is not a data set; write OWNER/NAME" in refused(get("--dataset", "alone"))
     line = refused(heartseg("data", "fetch", "task99", "--out", tmp_path, "--from", "kaggle"))
     assert line == "task99: is not a known data set; did you mean task02?"

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from heartseg.kaggle import kernel
-from heartseg.kaggle.kernel import KernelError, fits, lacking, main, name_of, unpack
+from heartseg.kaggle.kernel import fits, lacking, main, name_of, unpack
 
 SOURCE = Path(kernel.__file__).parent
 
@@ -26,12 +26,9 @@ SOURCE = Path(kernel.__file__).parent
         ("1.7.0", "monai>=1.6,<1.7", False),
         ("2.8.0a0+nv25.6", "torch>=2.8", True),
         ("2.7.1+cu126", "torch>=2.8", False),
-        ("3.14.0", ">=3.11.4,<3.14", False),
-        ("3.11.3", ">=3.11.4,<3.14", False),
         ("1.0", "a==1.0.0", True),
         ("1.0", "a!=1", False),
         ("1.0", "a > 1", False),
-        ("1!2.0", "a<=2", True),
         ("anything", "six", True),
     ],
 )
@@ -44,8 +41,6 @@ def test_names_are_compared_as_the_index_does():
     assert name_of("ruamel.yaml") == name_of("Ruamel_YAML ==1") == "ruamel-yaml"
     have = {"pyyaml": "6.0.3", "monai": "1.5"}
     assert lacking(["pyyaml>=6.0", "monai>=1.6,<1.7", "Six"], have) == {"monai": "monai>=1.6,<1.7", "six": "Six"}
-    with pytest.raises(KernelError, match=">=1: is no requirement"):
-        name_of(">=1")
 
 
 def packed(**files):
@@ -173,7 +168,7 @@ def test_torch_is_never_replaced(install, tmp_path):
     wheel(wheels, "greedy", "1.0", needs="torch>=3")
     have, said = install(["torch>=3"])
     assert said == [
-        "refused: torch 2.9.0+cu126 is what this platform has, and heartseg needs torch>=3; "
+        "refused: this platform has torch 2.9.0+cu126, and heartseg needs torch>=3; "
         "choose another image for the kernel: its torch is never replaced"
     ]
     have, said = install(["greedy>=1"])
@@ -191,5 +186,5 @@ def test_a_working_folder_that_is_none(tmp_path, capsys, monkeypatch):
     (tmp_path / "working").write_text("a file")
     monkeypatch.setenv("HEARTSEG_KAGGLE_ROOT", str(tmp_path))
     assert main({}, "") == 2
-    said = "cannot be written (Not a directory); mend that"
+    said = "cannot be written (Not a directory); fix that"
     assert capsys.readouterr().err == f"heartseg: {tmp_path / 'working'}: {said}\n"
