@@ -11,7 +11,7 @@ from ignite.engine import Engine, Events
 
 from heartseg.artifacts import CLEAN, Condition
 from heartseg.handlers.evaluation import decollated
-from heartseg.report.condition_sheet import Plane, draw_sheet, planes
+from heartseg.report.condition_sheet import Plane, case_planes, draw_sheet
 from heartseg.report.figures import save
 from heartseg.report.robustness_figure import case_of, draw_robustness
 from heartseg.results.evaluation_files import RESULTS
@@ -59,7 +59,7 @@ class RobustnessPictures:
         for entry, item in decollated(engine):
             wanted = entry["id"] in self.panels or len(self.panels) < self.cases
             if wanted and entry["severity"] in (CLEAN.severity, self.severity):
-                self.panels.setdefault(entry["id"], {})[entry["artifact"]] = planes(item)
+                self.panels.setdefault(entry["id"], {})[entry["artifact"]] = case_planes(item)
 
     def _draw(self, engine: Engine) -> None:
         results = json.loads((self.output_dir / RESULTS).read_text(encoding="utf-8"))
