@@ -44,7 +44,7 @@ def kernel(stub: kaggle_stub.Stub, folder: Path, number: int, python: Path, earl
     if ended.returncode:
         raise SystemExit(f"kernel {number} ended with status {ended.returncode}:\n{ended.stdout[-5000:]}")
     for line in ended.stdout.splitlines():
-        if line.startswith("heartseg: ") or ": goes on after epoch" in line:
+        if line.startswith("heartseg: ") or ": resumes after epoch" in line:
             print(f"  {line[:150]}")
     serve_outputs(stub, root, ended.stdout)
     print(f"kernel {number}: {time.monotonic() - began:.0f} s", flush=True)

@@ -1,4 +1,4 @@
-"""The commands that train on Kaggle and bring results home."""
+"""The commands that train on Kaggle and pull results."""
 
 from __future__ import annotations
 
@@ -12,43 +12,45 @@ from heartseg.cli.options import Bundle, Overlays, Settings
 # What a command needs is imported when it runs: `heartseg --help` answers at once.
 kaggle_app = typer.Typer(
     no_args_is_help=True,
-    help="Train on a free GPU of Kaggle's and bring verified results home. push and pull need the kaggle client "
-    "(pip install 'heartseg\\[kaggle]') and credentials of an account; docs/kaggle.md goes through it step by step.",
+    help="Train on a free GPU of Kaggle's and pull verified results. push, pull and sync need the kaggle client "
+    "(pip install 'heartseg\\[kaggle]') and credentials of an account; docs/kaggle.md explains it step by step.",
 )
 Kernel = Annotated[str, typer.Argument(metavar="OWNER/KERNEL", help="A kernel, as in its address on kaggle.com.")]
 Data = Annotated[
     list[str] | None,
-    typer.Option("--data", metavar="OWNER/SLUG", help="Attach this data set of Kaggle's; may be repeated."),
+    typer.Option("--data", metavar="OWNER/SLUG", help="Attach this Kaggle data set; may be repeated."),
 ]
 Minutes = Annotated[
     float | None,
-    typer.Option(help="Stop training, then judge and save, so long after the start; 660 where none is given."),
+    typer.Option(help="Minutes after which training stops, to be evaluated and saved; default 660."),
 ]
 Wheels = Annotated[
     str | None,
-    typer.Option(metavar="OWNER/SLUG", help="Install what is missing from this data set of wheels, without internet."),
+    typer.Option(metavar="OWNER/SLUG", help="Install missing packages from this data set of wheels, without internet."),
 ]
-Internet = Annotated[bool | None, typer.Option("--internet/--no-internet", help="Let the kernel reach the internet.")]
+Internet = Annotated[bool | None, typer.Option("--internet/--no-internet", help="Give the kernel internet access.")]
 
 
 @kaggle_app.command("push")
 def push_kernel(
     bundle: Bundle,
     data: Data = None,
-    gpu: Annotated[str | None, typer.Option(help="t4 (one or two of them), p100 or none.")] = None,
+    gpu: Annotated[str | None, typer.Option(help="t4 (one or two), p100 or none.")] = None,
     overlay: Overlays = None,
     set_: Settings = None,
     minutes: Minutes = None,
-    resume: Annotated[bool, typer.Option(help="Go on where the kernel's last run has stopped.")] = False,
+    resume: Annotated[bool, typer.Option(help="Resume the kernel's last run.")] = False,
     wheels: Wheels = None,
     internet: Internet = None,
     public: Annotated[bool | None, typer.Option("--public/--private", help="Who can see the kernel.")] = None,
     dry_run: Annotated[bool, typer.Option(help="Show what would be sent, and send nothing. Needs no account.")] = False,
-    out: Annotated[Path | None, typer.Option(help="With --dry-run: leave the files that would be sent here.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="With --dry-run: write the files that would be sent to this folder.")
+    ] = None,
 ) -> None:
-    """Train a bundle on Kaggle: send one script that carries heartseg and the bundle, and start it.
+    """Train a bundle on Kaggle: send one script that contains heartseg and the bundle, and start it.
 
-    Options that are not given are as in the checkout's kernel-metadata.json, if there is one.
+    The defaults are those of the checkout's kernel-metadata.json, if there is one.
 
     Example: heartseg kaggle push left_atrium --data alice/task02-heart --set epochs=300
     """
@@ -58,7 +60,7 @@ def push_kernel(
     from heartseg.kaggle.push import describe, make_kernel, push, warn, write_kernel
 
     if out is not None and not dry_run:
-        raise InputError("--out: what is sent is left nowhere but on Kaggle; give --dry-run too, or leave it out")
+        raise InputError("--out: is for --dry-run alone; add --dry-run, or leave --out out")
     kernel = make_kernel(
         find_bundle(bundle),
         data or (),
@@ -76,8 +78,8 @@ def push_kernel(
         print("\n".join(describe(kernel, whole=True)))
         if out is not None:
             write_kernel(kernel, out)
-            print(f"left: {out}")
-        say("nothing was sent; OWNER stands for the account that is signed in")
+            print(f"written: {out}")
+        say("nothing was sent; OWNER stands for your account")
         return
     from heartseg.kaggle.service import Service
 
@@ -100,7 +102,7 @@ def write_script(
     minutes: Minutes = None,
     internet: Internet = None,
 ) -> None:
-    """Write the script that trains a bundle, beside kernel-metadata.json, for a plain `kaggle kernels push`.
+    """Write the script that trains a bundle, to be pushed by `kaggle kernels push` with kernel-metadata.json.
 
     Example: heartseg kaggle script left_atrium && kaggle kernels push
     """
@@ -109,14 +111,14 @@ def write_script(
     from heartseg.config.bundles import find_bundle
     from heartseg.config.command_lines import say
     from heartseg.data.files import atomic
-    from heartseg.kaggle.push import beside, make_kernel, warn
+    from heartseg.kaggle.push import differing_fields, make_kernel, warn
 
     kernel = make_kernel(find_bundle(bundle), data or (), None, overlay or (), set_ or (), minutes, internet=internet)
     warn(kernel)
     with atomic(out) as temporary:
         temporary.write_bytes(kernel.script.text.encode("ascii"))
     print(f"script: {out} ({len(kernel.script.text):,} bytes, commit {kernel.script.commit})")
-    for name in beside(kernel):
+    for name in differing_fields(kernel):
         needed = json.dumps({name: kernel.metadata[name]})[1:-1]
         say(f"warning: kernel-metadata.json: the script needs {needed}; write it there")
 
@@ -124,13 +126,14 @@ def write_script(
 @kaggle_app.command("pull")
 def pull_kernel(
     kernel: Kernel,
-    out: Annotated[Path, typer.Option(help="Folder for the run: a new one, or that of an earlier pull.")],
+    out: Annotated[Path, typer.Option(help="Folder of the run: a new one, or that of an earlier pull.")],
     wait: Annotated[bool, typer.Option(help="Wait until the run is complete.")] = False,
     minutes: Annotated[float, typer.Option(min=0, help="How long to wait at most.")] = 780,
 ) -> None:
-    """Bring the results of a kernel's last run home: weights, curves, scores, each compared with its checksum.
+    """Pull the results of a kernel's last run: weights, curves, scores, each compared with its checksum.
 
-    The folder is then one of a run: heartseg evaluate BUNDLE --data DIR --run OUT. A second pull brings what differs.
+    The folder can be used like that of a local run: heartseg evaluate BUNDLE --data DIR --run OUT. Another pull
+    downloads only what differs.
 
     Example: heartseg kaggle pull alice/heartseg-left-atrium --wait --out runs/kaggle
     """

@@ -1,4 +1,4 @@
-"""What is attached to a kernel: data, an earlier output, a pose network. Kaggle mounts them under several paths."""
+"""Finding what is attached to a kernel: data, an earlier output, single files. Kaggle mounts them in several places."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from heartseg.errors import InputError
 from heartseg.kaggle.manifest import MANIFEST, read_manifest, verify, wanted
 from heartseg.training.exact_resume import CHECKPOINT
 
-# As seen from input/: SLUG, datasets/OWNER/SLUG or notebooks/OWNER/SLUG, and folders of the data set's own.
+# Levels below input/: SLUG, datasets/OWNER/SLUG or notebooks/OWNER/SLUG, and the data set's own folders.
 DEPTH = 8
-# What an evaluation wrote, which is made anew.
-JUDGED = ("evaluation_results.", "clinical.", "bland_altman.", "pictures/")
+# Written by an evaluation, which is repeated.
+EVALUATED = ("evaluation_results.", "clinical.", "bland_altman.", "pictures/")
 
 
 def find_data(inputs: Path, slugs: Sequence[str] = ()) -> Path | None:
-    """The folder of the data set that is attached; None where none is.
+    """Return the folder of the attached data set; None if there is none.
 
     Args:
-        inputs: folder of all that is attached.
-        slugs: ``OWNER/SLUG`` of the data sets that were named; they decide where several are attached.
+        inputs: folder of everything that is attached.
+        slugs: ``OWNER/SLUG`` of the data sets that were named; they decide if several are attached.
 
-    Raises InputError where there are several, naming them, and where one lacks labels or is otherwise broken.
+    Raises InputError if there are several, with their names, or if one lacks labels or is otherwise broken.
     """
     found = _search(inputs, _is_data)
     named = {slug.split("/")[1] for slug in slugs}
@@ -35,7 +35,7 @@ def find_data(inputs: Path, slugs: Sequence[str] = ()) -> Path | None:
     if len(found) > 1 and len(named) == 1:  # parts of one data set, such as training and testing
         sizes = {folder: len(find_cases(folder, labelled=True)) for folder in found}
         found = [max(found, key=lambda folder: sizes[folder])]
-        print(f"{found[0]}: is trained on, of {len(sizes)} parts the one with the most cases", flush=True)
+        print(f"{found[0]}: is used for training, the largest of {len(sizes)} parts", flush=True)
     if len(found) > 1:
         places = ", ".join(map(str, found))
         raise InputError(f"{inputs}: holds several data sets: {places}; attach one, or name one with --data OWNER/SLUG")
@@ -46,11 +46,11 @@ def find_data(inputs: Path, slugs: Sequence[str] = ()) -> Path | None:
 
 
 def take_earlier_run(inputs: Path, bundle: str, folder: Path) -> int | None:
-    """Copy the newest attached output of a bundle that can go on into a folder; its epochs, None where there is none.
+    """Copy an attached output of a bundle that can be resumed; return its epochs, None if there is none.
 
-    Of several the one with the most epochs. Its evaluation stays behind.
+    Of several the one with the most epochs is taken. Its evaluation is not copied.
 
-    Raises InputError where it is not what its manifest says.
+    Raises InputError if it differs from its manifest.
     """
     runs = []
     for place in _search(inputs, lambda place: (place / MANIFEST).is_file() and (place / CHECKPOINT).is_file()):
@@ -63,14 +63,14 @@ def take_earlier_run(inputs: Path, bundle: str, folder: Path) -> int | None:
     epochs, place, manifest = max(runs, key=lambda run: run[0])
     verify(place, manifest)
     for name in wanted(manifest):
-        if not name.startswith(JUDGED):
+        if not name.startswith(EVALUATED):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(place / name, folder / name)
     return epochs
 
 
 def find_file(inputs: Path, name: str) -> Path | None:
-    """The first attached file of this name; None where there is none."""
+    """Return the first attached file of this name; None if there is none."""
     found = _search(inputs, lambda place: (place / name).is_file())
     return found[0] / name if found else None
 
@@ -81,7 +81,7 @@ def _is_data(folder: Path) -> bool:
 
 
 def _search(inputs: Path, fits: Callable[[Path], bool]) -> list[Path]:
-    """Folders that fit, none of them within another, sorted."""
+    """Return the folders that fit, sorted; those within another are left out."""
     found, level = [], [inputs] if inputs.is_dir() else []
     for _ in range(DEPTH):
         found += [folder for folder in level if fits(folder)]

@@ -1,4 +1,4 @@
-"""The manifest of a kernel's outputs: size and sha256 of each file that may be pulled, and what run they are of."""
+"""The manifest of a kernel's outputs: size and sha256 of each file that may be pulled, and facts on the run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from heartseg.errors import InputError, one_line
 
 MANIFEST = "manifest.json"
 MAX_BYTES, MAX_FILES = 2**20, 500  # of a manifest
-# What may be pulled. A star does not reach over a slash.
+# The files that may be pulled. A star does not match a slash.
 ALLOWED = (
     "model.pt",
     "model.json",
@@ -40,7 +40,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def allowed(name: str) -> bool:
-    """Whether a file of this name may be pulled."""
+    """Return whether a file of this name may be pulled."""
     return any(
         name.count("/") == pattern.count("/") and fnmatchcase(name, pattern) and "/." not in f"/{name}"
         for pattern in ALLOWED
@@ -48,11 +48,11 @@ def allowed(name: str) -> bool:
 
 
 def safe_name(name: Any) -> str:
-    """A name that stays in its folder wherever it is written. InputError for any other."""
+    """Return a file name that stays in its folder on any system. InputError for any other."""
     path = PureWindowsPath(name if isinstance(name, str) else "")  # knows both separators, and drives
     parts = name.split("/") if isinstance(name, str) else [""]
     if path.drive or path.root or "\\" in str(name) or {"", ".", ".."} & set(parts) or one_line(str(name)) != name:
-        raise InputError(f"{name!r}: is no name that a file of a kernel's output may have; nothing was downloaded")
+        raise InputError(f"{name!r}: is not a valid name for a file of a kernel's output; nothing was downloaded")
     return str(name)
 
 
@@ -65,7 +65,7 @@ def write_manifest(folder: str | os.PathLike[str], about: Mapping[str, Any]) -> 
             started (ISO, UTC), gpus, settings, metric (name of the key metric) and its value under that name.
 
     Returns:
-        The manifest: ``{"files": {name: {"size", "sha256"}}, **about}``, names sorted, size in bytes.
+        The path of the manifest: ``{"files": {name: {"size", "sha256"}}, **about}``, names sorted, size in bytes.
     """
     folder = Path(folder)
     files = {
@@ -78,11 +78,11 @@ def write_manifest(folder: str | os.PathLike[str], about: Mapping[str, Any]) -> 
 
 
 def read_manifest(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Read a manifest and check its form.
+    """Return a manifest after checking its form.
 
     Raises:
-        InputError: no JSON, too large, no files, a name that leads elsewhere or differs from another only in the
-            case of its letters, or what is no size or no sha256.
+        InputError: not JSON, too large, no files, a name that leads out of the folder or differs from another only
+            in case, or an invalid size or sha256.
     """
     path = Path(path)
     try:
@@ -94,43 +94,43 @@ def read_manifest(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         fault = f"has over {MAX_BYTES} bytes and " if size > MAX_BYTES else ""
-        raise InputError(f"{path.name}: {fault}is no manifest of a run; push the kernel again") from None
+        raise InputError(f"{path.name}: {fault}is not the manifest of a run; push the kernel again") from None
     if len(entries) > MAX_FILES:
-        raise InputError(f"{path.name}: names {len(entries)} files, over {MAX_FILES}; it is none of heartseg's")
+        raise InputError(f"{path.name}: names {len(entries)} files, over {MAX_FILES}; it is not heartseg's")
     seen: set[str] = set()
     for name, size, digest in entries:
         if safe_name(name).casefold() in seen:
-            raise InputError(f"{path.name}: names {name} twice, but for capital letters; push the kernel again")
+            raise InputError(f"{path.name}: names {name} twice, apart from case; push the kernel again")
         seen.add(name.casefold())
         if type(size) is not int or size < 0 or not isinstance(digest, str) or not _SHA256.fullmatch(digest):
-            raise InputError(f"{path.name}: the size or sha256 of {name} is none; push the kernel again")
+            raise InputError(f"{path.name}: the size or sha256 of {name} is invalid; push the kernel again")
     return dict(content)
 
 
 def verify(folder: str | os.PathLike[str], manifest: Mapping[str, Any]) -> None:
-    """Compare files with their manifest. InputError names the first that is missing or differs."""
+    """Compare files with their manifest. InputError names the first one that is missing or differs."""
     for name, entry in wanted(manifest).items():
         if fault := difference(Path(folder) / name, entry):
             raise InputError(f"{name}: {fault}")
 
 
 def wanted(manifest: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """The files of a manifest that may be pulled."""
+    """Return the files of a manifest that may be pulled."""
     return {name: entry for name, entry in manifest["files"].items() if allowed(name)}
 
 
 def difference(file: Path, entry: Mapping[str, Any]) -> str:
-    """How a file differs from its entry in a manifest; empty if it does not."""
+    """Return how a file differs from its entry in a manifest; an empty string if it does not."""
     if file.is_symlink() or not file.is_file():
         return "is missing"
     size = file.stat().st_size
     if size != entry["size"]:
         return f"has {size} bytes instead of the {entry['size']} of the manifest"
-    return "" if sha256(file) == entry["sha256"] else "its sha256 is not the manifest's"
+    return "" if sha256(file) == entry["sha256"] else "its sha256 differs from the manifest"
 
 
 def _names(folder: Path) -> Iterator[str]:
-    """The files below a folder, without what links elsewhere."""
+    """Yield the files below a folder, without links."""
     for place, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if not (Path(place) / name).is_symlink()]
         for name in files:

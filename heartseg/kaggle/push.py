@@ -1,4 +1,4 @@
-"""Send a bundle to Kaggle to be trained: one script and its metadata, looked at before they go."""
+"""Pushing a bundle to Kaggle for training: one script and its metadata, checked before they are sent."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from heartseg.kaggle.service import Pushed, Service
 
 
 class Kernel(NamedTuple):
-    """What is to be pushed: the script and its metadata."""
+    """What is pushed: the script and its metadata."""
 
     script: Script
     metadata: dict[str, Any]
 
     def of(self, owner: str) -> Kernel:
-        """The same as the kernel of a user."""
+        """Return the kernel with a user as its owner."""
 
         def owned(name: str) -> str:
             return f"{owner}/{name.removeprefix(f'{OWNER}/')}" if name.startswith(f"{OWNER}/") else name
@@ -44,14 +44,14 @@ def make_kernel(
     internet: bool | None = None,
     public: bool | None = None,
 ) -> Kernel:
-    """The kernel that trains a bundle, from its folder; the options are those of ``heartseg kaggle push``.
+    """Return the kernel that trains a bundle; the options are those of ``heartseg kaggle push``.
 
-    The checkout's own ``kernel-metadata.json`` is what it begins with, where there is one. Its owner is `OWNER`, until
-    `Kernel.of` says who.
+    It starts from the checkout's ``kernel-metadata.json``, if there is one. Its owner is `OWNER` until `Kernel.of`
+    replaces that.
 
-    Raises InputError for whatever is wrong with any of it.
+    Raises InputError for invalid metadata or options.
     """
-    content = _of_the_checkout()
+    content = _checkout_metadata()
     if content is not None and (faults := lint(content)):
         raise InputError(f"{FILE}: {first_of(faults)}")
     metadata = compose_metadata(bundle.name, OWNER, content, data, gpu, internet, wheels, resume, public)
@@ -62,7 +62,7 @@ def make_kernel(
 
 
 def write_kernel(kernel: Kernel, folder: Path) -> None:
-    """Write ``kernel-metadata.json`` and the script into a folder. Raises InputError for metadata that are wrong."""
+    """Write ``kernel-metadata.json`` and the script into a folder. Raises InputError for invalid metadata."""
     with atomic(folder / str(kernel.metadata["code_file"])) as temporary:
         temporary.write_bytes(kernel.script.text.encode("ascii"))
     if faults := lint(kernel.metadata, folder):
@@ -71,7 +71,7 @@ def write_kernel(kernel: Kernel, folder: Path) -> None:
 
 
 def describe(kernel: Kernel, whole: bool = False) -> list[str]:
-    """What is sent, in lines for people; ``whole``: with each file of the archive, the largest first."""
+    """Return what is sent as lines to print; ``whole``: with each file of the archive, the largest first."""
     script, files = kernel.script, kernel.script.files
     lines = [f"{name}: {value}" for name, value in kernel.metadata.items() if value not in (None, [])]
     lines += [
@@ -83,31 +83,31 @@ def describe(kernel: Kernel, whole: bool = False) -> list[str]:
 
 
 def warn(kernel: Kernel) -> None:
-    """Say what may not be as it is meant, on standard error."""
+    """Print what may be otherwise than meant to standard error."""
     for line in metadata_warnings(kernel.metadata):
         say(f"warning: {line}")
-    named = (_of_the_checkout() or kernel.metadata)["id"]
+    named = (_checkout_metadata() or kernel.metadata)["id"]
     if not named.startswith(f"{OWNER}/") and named.partition("/")[2] != kernel.metadata["id"].partition("/")[2]:
-        say(f"warning: {FILE}: its id is of the kernel {named}; what is pushed is {kernel.metadata['id']}")
+        say(f"warning: {FILE}: its id names the kernel {named}; pushed is {kernel.metadata['id']}")
     if (kernel.script.commit or "").endswith("-dirty"):
-        say(f"warning: commit {kernel.script.commit}: what is pushed differs from it; commit your changes to name it")
+        say(f"warning: commit {kernel.script.commit}: the pushed files differ from it; commit your changes")
 
 
-def beside(kernel: Kernel) -> list[str]:
-    """Fields that a plain push, by ``kernel-metadata.json`` as it is, would send otherwise than the script needs."""
+def differing_fields(kernel: Kernel) -> list[str]:
+    """Return the fields of ``kernel-metadata.json``, as a plain push sends it, that do not fit the script."""
     needs = ("enable_internet", "dataset_sources", "kernel_sources", "code_file")
-    content = _of_the_checkout() or kernel.metadata
+    content = _checkout_metadata() or kernel.metadata
     return [name for name in needs if content.get(name) != kernel.metadata[name]]
 
 
 def push(kernel: Kernel, service: Service) -> Pushed:
-    """Send a kernel, which starts it. Raises InputError where it is wrong, or where Kaggle refuses any of it."""
+    """Send a kernel, which starts it. Raises InputError if it is invalid, or if Kaggle refuses any of it."""
     with tempfile.TemporaryDirectory(prefix="heartseg-") as folder:
         write_kernel(kernel, Path(folder))
         return service.push(folder)
 
 
-def _of_the_checkout() -> dict[str, Any] | None:
-    """The metadata that lie beside heartseg; None where it is installed, or there are none."""
+def _checkout_metadata() -> dict[str, Any] | None:
+    """Return the metadata of heartseg's checkout; None if there are none, or heartseg is installed."""
     base = PACKAGE.parent / FILE
     return read_metadata(base) if base.is_file() else None

@@ -26,7 +26,7 @@ from heartseg.config.yaml_files import read_yaml
 from heartseg.data.download import DATASETS, fetch
 from heartseg.data.files import PARTIAL
 from heartseg.errors import InputError, input_error
-from heartseg.kaggle.inputs import JUDGED, find_data, find_file, take_earlier_run
+from heartseg.kaggle.inputs import EVALUATED, find_data, find_file, take_earlier_run
 from heartseg.kaggle.manifest import MANIFEST, write_manifest
 from heartseg.metrics.table import key_metric
 from heartseg.results.evaluation_files import RESULTS
@@ -140,7 +140,7 @@ def train(bundle: Path, files: list[str], values: Mapping[str, Any], processes: 
 def evaluate(bundle: Path, overlays: list[str], set_: Mapping[str, Any], data: Path, working: Path) -> None:
     """Evaluate the best weights of the run in ``working`` on its held-out cases; write the results there."""
     for left in working.iterdir():
-        if f"{left.name}/".startswith(JUDGED):
+        if f"{left.name}/".startswith(EVALUATED):
             shutil.rmtree(left) if left.is_dir() else left.unlink()
     files = config_files(bundle, "inference", ["evaluate", *(name for name in overlays if name != TOGETHER)])
     ids = {key for file in files for key in read_yaml(bundle / file)}

@@ -1,4 +1,4 @@
-"""Until a kernel's run is complete: asked for ever more rarely, told when it changes, and not for ever."""
+"""Waiting for a kernel's run: polled at growing intervals, up to a limit, with each change of status shown."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from heartseg.kaggle.service import Service
 
 COMPLETE = "COMPLETE"
 ACTIVE = ("QUEUED", "RUNNING", "NEW_SCRIPT")
-SHORTEST, LONGEST, GROWTH = 5.0, 60.0, 1.5  # seconds between two questions: at first, at last, and by what they grow
-FAULTS = 20  # questions in a row that may go without answer
-LINES, LONGEST_LINE = 20, 300  # of the log of a run that failed, and characters of each
+SHORTEST, LONGEST, GROWTH = 5.0, 60.0, 1.5  # seconds between polls: first, last, and their growth
+FAULTS = 20  # polls in a row that may fail
+LINES, LONGEST_LINE = 20, 300  # of the log of a failed run that are shown, and their length
 
 
 class NotYetError(InputError):
-    """A run that is not complete, and was not waited for."""
+    """The run is not complete, and waiting was not asked for."""
 
 
 def wait_for(
@@ -34,19 +34,19 @@ def wait_for(
     """Return when the last run of a kernel is complete.
 
     Args:
-        service: the signed-in door to Kaggle.
+        service: the signed-in connection to Kaggle.
         kernel: OWNER/NAME.
-        wait: False: it must be complete now.
+        wait: False: it has to be complete now.
         minutes: how long to wait at most.
         sleep: pauses for seconds.
-        clock: seconds; what questions take counts too.
+        clock: seconds; the time of the polls counts too.
 
     Raises:
         NotYetError: not complete, and ``wait`` is False.
-        InputError: not complete or not in time; failed or cancelled, with its reason; no answer again and again.
+        InputError: not complete in time; failed or cancelled, with the reason; too many failed polls.
     """
-    began, slept, pause, faults = clock(), 0.0, SHORTEST, 0
-    told = ""
+    start, slept, pause, faults = clock(), 0.0, SHORTEST, 0
+    shown = ""
     try:
         while True:
             try:
@@ -60,23 +60,25 @@ def wait_for(
                     return
                 if status.name not in ACTIVE:
                     raise InputError(f"{kernel}: ended as {status.name}{_reason(service, kernel, status.message)}")
-                told = _tell(kernel, status.name, told)
+                if status.name != shown:
+                    print(f"{kernel}: {status.name}", file=sys.stderr)
+                shown = status.name
                 if not wait:
                     raise NotYetError(f"{kernel}: is {status.name}, not complete; give --wait, or run again later")
-            left = minutes * 60 - max(slept, clock() - began)
+            left = minutes * 60 - max(slept, clock() - start)
             if left <= 0:
-                raise InputError(f"{kernel}: is not complete after {minutes:g} minutes; run again to wait on")
+                raise InputError(f"{kernel}: is not complete after {minutes:g} minutes; run again to keep waiting")
             sleep(min(pause, left))
             slept, pause = slept + min(pause, left), min(pause * GROWTH, LONGEST)
     except KeyboardInterrupt:
-        print(f"{kernel}: goes on by itself; the same command waits for it again", file=sys.stderr)
+        print(f"{kernel}: keeps running; the same command waits for it again", file=sys.stderr)
         raise
 
 
 def last_lines(log: str, redacted: Callable[[str], str]) -> str:
-    """The last line of a kernel's log for the end of a message; the lines before it go to stderr.
+    """Return the last line of a kernel's log for the end of a message; print the last lines to stderr.
 
-    Kaggle's logs are JSON, ``[{"stream_name", "time", "data"}]``, or plain text. They may hold the user's own secrets.
+    Kaggle's logs are JSON, ``[{"stream_name", "time", "data"}]``, or plain text. They may contain the user's secrets.
     """
     with suppress(ValueError, LookupError, TypeError):
         log = "".join(part["data"] for part in json.loads(log))
@@ -89,12 +91,6 @@ def last_lines(log: str, redacted: Callable[[str], str]) -> str:
 def _reason(service: Service, kernel: str, message: str) -> str:
     try:
         _, log = service.outputs(kernel)
-    except InputError:  # what the status says is worth more than why there is no log
+    except InputError:  # the reason in the status matters more than why there is no log
         log = ""
     return f" ({message})" * bool(message) + last_lines(log, service.redacted)
-
-
-def _tell(kernel: str, name: str, told: str) -> str:
-    if name != told:
-        print(f"{kernel}: {name}", file=sys.stderr)
-    return name

@@ -45,7 +45,7 @@ def test_of_the_parts_of_one_data_set_the_larger_counts(tmp_path, capsys):
         write_phantoms(tmp_path / "acdc" / part / part, kind="cine", cases=cases, seed=1, size="small")
     found = find_data(tmp_path, ["alice/acdc"])
     assert found == tmp_path / "acdc" / "training"
-    assert capsys.readouterr().out == f"{found}: is trained on, of 2 parts the one with the most cases\n"
+    assert capsys.readouterr().out == f"{found}: is used for training, the largest of 2 parts\n"
 
 
 def test_no_data_and_broken_data(phantoms, tmp_path):

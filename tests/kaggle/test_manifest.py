@@ -90,9 +90,9 @@ BAD = [
 
 @pytest.mark.parametrize("name", [*BAD, None, 3, "a\u2028b", "\ud800"])
 def test_names_that_lead_elsewhere(name, tmp_path):
-    assert "is no name that a file of a kernel's output may have" in refusal(safe_name, name)
+    assert "is not a valid name for a file of a kernel's output" in refusal(safe_name, name)
     if isinstance(name, str) and name != "\ud800":
-        assert "is no name that a file" in refusal(read_manifest, written(tmp_path, {"files": {name: SOUND}}))
+        assert "is not a valid name for a file" in refusal(read_manifest, written(tmp_path, {"files": {name: SOUND}}))
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_names_that_lead_elsewhere(name, tmp_path):
 )
 def test_what_is_no_manifest(tmp_path, content):
     assert refusal(read_manifest, written(tmp_path, content)) == (
-        "manifest.json: is no manifest of a run; push the kernel again"
+        "manifest.json: is not the manifest of a run; push the kernel again"
     )
 
 
@@ -125,13 +125,13 @@ def test_what_is_no_manifest(tmp_path, content):
 def test_an_entry_that_is_none(tmp_path, entry):
     path = written(tmp_path, {"files": {"model.pt": entry}})
     assert refusal(read_manifest, path) == (
-        "manifest.json: the size or sha256 of model.pt is none; push the kernel again"
+        "manifest.json: the size or sha256 of model.pt is invalid; push the kernel again"
     )
 
 
 def test_names_that_are_one_on_other_disks(tmp_path):
     path = written(tmp_path, {"files": {"LICENSE": SOUND, "license": SOUND}})
-    assert "names license twice, but for capital letters" in refusal(read_manifest, path)
+    assert "names license twice, apart from case" in refusal(read_manifest, path)
 
 
 def test_a_manifest_that_is_too_large_or_missing(tmp_path):
@@ -151,7 +151,7 @@ def test_differences(tmp_path):
     fill(tmp_path, "model.pt", "config.yaml")
     manifest = read_manifest(write_manifest(tmp_path, {}))
     (tmp_path / "model.pt").write_bytes(b"model.pT")
-    assert refusal(verify, tmp_path, manifest) == "model.pt: its sha256 is not the manifest's"
+    assert refusal(verify, tmp_path, manifest) == "model.pt: its sha256 differs from the manifest"
     (tmp_path / "model.pt").write_bytes(b"model")
     assert refusal(verify, tmp_path, manifest) == "model.pt: has 5 bytes instead of the 8 of the manifest"
     (tmp_path / "model.pt").unlink()

@@ -63,7 +63,7 @@ def test_another_run_replaces_the_first(get, serve, tmp_path, capsys):
     assert not (tmp_path / "run" / "pictures").exists()
     assert (tmp_path / "run" / "config.yaml").stat().st_mtime_ns == kept
     out, err = capsys.readouterr()
-    assert "pictures/a.png: is not of this run; removed\n" in err and "brought back" not in err
+    assert "pictures/a.png: does not belong to this run; removed\n" in err and "restored" not in err
     assert "(2 of 3 files were new)" in out and "20 epochs" in out
 
 
@@ -77,8 +77,8 @@ def test_what_was_lost_or_changed_here_is_brought_back(get, stub, tmp_path, caps
     assert held(tmp_path) == {**FILES, MANIFEST: manifest_of(FILES)}
     assert stub.asked("model.pt") == 0
     err = capsys.readouterr().err
-    assert "config.yaml: its sha256 is not the manifest's; brought back\n" in err
-    assert "pictures/a.png: is missing; brought back\n" in err
+    assert "config.yaml: its sha256 differs from the manifest; restored\n" in err
+    assert "pictures/a.png: is missing; restored\n" in err
 
 
 def test_only_the_manifest_differs(get, serve, tmp_path):
@@ -91,7 +91,7 @@ def test_only_the_manifest_differs(get, serve, tmp_path):
 def test_a_run_that_is_not_finished_says_how_to_go_on(get, serve, capsys):
     serve(finished=False, commit=None)
     get()
-    told = "commit unknown, 12 epochs, not finished; go on with: heartseg kaggle push toy --resume\n"
+    told = "commit unknown, 12 epochs, not finished; resume with: heartseg kaggle push toy --resume\n"
     assert told in capsys.readouterr().out
 
 
@@ -109,21 +109,21 @@ def test_the_table_of_scores(get, serve, capsys, monkeypatch, tmp_path):
 def test_scores_that_are_none_are_not_shown(get, serve, capsys, content):
     serve({**FILES, "evaluation_results.json": content})
     assert get().changed
-    assert "evaluation_results.json: is not an evaluation's table" in capsys.readouterr().err
+    assert "evaluation_results.json: is not the table of an evaluation" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("model.pt", FILES["model.pt"][:-1] + b"x", "model.pt: its sha256 is not the manifest's; nothing was kept"),
+        ("model.pt", FILES["model.pt"][:-1] + b"x", "model.pt: its sha256 differs from the manifest; nothing was kept"),
         ("model.pt", FILES["model.pt"][:-1], "model.pt: has 76799 bytes instead of the 76800 of the manifest;"),
         ("model.pt", FILES["model.pt"] + b"x", "model.pt: is larger than the 76800 bytes that it may have"),
-        (MANIFEST, b"{", "manifest.json: is no manifest of a run"),
+        (MANIFEST, b"{", "manifest.json: is not the manifest of a run"),
         (MANIFEST, b" " * (MAX_BYTES + 1), f"manifest.json: is larger than the {MAX_BYTES} bytes that it may have"),
-        (MANIFEST, b'{"files": {"../model.pt": {"size": 1, "sha256": ""}}}', "'../model.pt': is no name"),
-        ("../x", b"", "'../x': is no name that a file of a kernel's output may have; nothing was downloaded"),
-        ("/abs/x", b"", "'/abs/x': is no name"),
-        ("a\\x", b"", "is no name"),
+        (MANIFEST, b'{"files": {"../model.pt": {"size": 1, "sha256": ""}}}', "'../model.pt': is not a valid name"),
+        ("../x", b"", "'../x': is not a valid name for a file of a kernel's output; nothing was downloaded"),
+        ("/abs/x", b"", "'/abs/x': is not a valid name"),
+        ("a\\x", b"", "is not a valid name"),
     ],
 )
 @pytest.mark.parametrize("earlier", [False, True])
@@ -145,7 +145,7 @@ def test_a_download_that_fails(get, refused, stub, serve, fault, name):
     serve()
     stub.fail(name, *[fault] * 9)
     if name == MANIFEST and fault.how == "endless":
-        assert "manifest.json: is no manifest of a run" in refused()
+        assert "manifest.json: is not the manifest of a run" in refused()
     else:
         assert refused().startswith(f"{name}: ")
 
@@ -157,19 +157,21 @@ def test_a_download_that_breaks_off_once(get, stub, tmp_path):
 
 def test_names_that_are_there_twice(refused, stub):
     stub.files.append(("model.pt", b"evil"))
-    assert "model.pt is there twice" in refused()
+    assert "model.pt occurs twice" in refused()
 
 
 def test_a_file_of_the_manifest_that_is_not_among_the_outputs(refused, stub):
     stub.files = [file for file in stub.files if file[0] != "config.yaml"]
-    assert refused() == "config.yaml: is in the manifest and not among the outputs; run the kernel again"
+    assert refused() == "config.yaml: is in the manifest but not among the outputs; run the kernel again"
     assert stub.asked("model.pt") == 0
 
 
 def test_no_manifest(refused, stub, capsys):
     stub.files = [file for file in stub.files if file[0] != MANIFEST]
     stub.log = json.dumps([{"stream_name": "stderr", "time": 1.0, "data": "one\nheartseg: no data\n"}])
-    assert refused().startswith(f"{KERNEL}: left no manifest.json: it is no kernel of heartseg's, or it stopped before")
+    assert refused().startswith(
+        f"{KERNEL}: left no manifest.json: it is not a kernel of heartseg's, or it was stopped early"
+    )
     assert "  one\n  heartseg: no data\n" in capsys.readouterr().err
 
 
@@ -193,7 +195,7 @@ def test_a_folder_of_other_things_is_refused_before_anything_is_asked(refused, s
     (tmp_path / "run" / name).parent.mkdir(parents=True)
     (tmp_path / "run" / name).write_text("mine")
     assert refused() == (
-        f"{tmp_path / 'run'}: holds other things than an earlier pull (no manifest.json); name a new folder"
+        f"{tmp_path / 'run'}: holds other files than an earlier pull (no manifest.json); use a new folder"
     )
     assert stub.calls == []
 
@@ -201,13 +203,13 @@ def test_a_folder_of_other_things_is_refused_before_anything_is_asked(refused, s
 def test_a_manifest_of_somebody_else(refused, stub, tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / MANIFEST).write_text('{"name": "web app"}')
-    assert f"{tmp_path / 'run'}: manifest.json: is no manifest of a run" in refused()
+    assert f"{tmp_path / 'run'}: manifest.json: is not the manifest of a run" in refused()
     assert stub.calls == []
 
 
 def test_a_file_in_the_place_of_the_folder(refused, tmp_path):
     (tmp_path / "run").write_text("mine")
-    assert f"{tmp_path / 'run'}: holds other things" in refused()
+    assert f"{tmp_path / 'run'}: holds other files" in refused()
 
 
 def test_a_link_that_leads_elsewhere_is_not_followed(get, refused, serve, tmp_path):
@@ -216,7 +218,7 @@ def test_a_link_that_leads_elsewhere_is_not_followed(get, refused, serve, tmp_pa
     shutil.rmtree(tmp_path / "run" / "pictures")
     (tmp_path / "run" / "pictures").symlink_to(tmp_path / "elsewhere")
     serve({**FILES, "pictures/a.png": b"other"})
-    said = f"{tmp_path / 'run' / 'pictures' / 'a.png'}: is a folder, or behind a link; remove it and run again"
+    said = f"{tmp_path / 'run' / 'pictures' / 'a.png'}: is a folder, or reached by a link; remove it and run again"
     assert refused() == said
 
 
@@ -245,7 +247,7 @@ def test_two_pulls_at_once(get, tmp_path):
         get() if left.parent != tmp_path else None
         left.mkdir(parents=True)
         (left / "model.pt").write_bytes(b"half")
-        said = f"{tmp_path / 'run'}: process {os.getppid()} pulls there; wait for it, or name another folder"
+        said = f"{tmp_path / 'run'}: process {os.getppid()} is pulling there; wait for it, or use another folder"
         assert refusal(get) == said
         assert (left / "model.pt").read_bytes() == b"half"
         shutil.rmtree(left)

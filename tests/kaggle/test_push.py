@@ -52,7 +52,7 @@ def test_wheels_stand_for_the_internet(stub, heartseg):
         (["left_atrium", "--data", "heart"], "dataset_sources: 'heart' is not OWNER/SLUG"),
         (["left_atrium", "--wheels", "../x"], "dataset_sources: '../x' is not OWNER/SLUG"),
         (["left_atrium", "--minutes", 720], "--minutes 720: Kaggle ends"),
-        (["left_atrium", "--out", "x"], "give --dry-run too"),
+        (["left_atrium", "--out", "x"], "add --dry-run"),
     ],
 )
 def test_what_is_wrong_is_refused_before_anything_is_asked(words, said, stub, heartseg, tmp_path, monkeypatch):
@@ -90,7 +90,7 @@ def test_a_dry_run_needs_no_account_and_shows_all(nobody, heartseg, tmp_path):
     assert metadata == compose_metadata("left_atrium", resume=True)
     assert metadata["kernel_sources"] == ["OWNER/heartseg-left-atrium"]
     lines = out.splitlines()
-    assert lines[-1] == f"left: {tmp_path / 'sent'}"
+    assert lines[-1] == f"written: {tmp_path / 'sent'}"
     (archive,) = [line for line in lines if line.startswith("archive: ")]
     listed = [line.split() for line in lines if line.startswith("  ")]
     sizes = [int(size.replace(",", "")) for size, _ in listed]
@@ -123,7 +123,7 @@ def test_the_checkout_s_metadata_are_the_base(monkeypatch, tmp_path, stub, heart
             assert f"kernel-metadata.json: {said}" in refused(heartseg("kaggle", *door))
     (tmp_path / "kernel-metadata.json").write_text(json.dumps({**DEFAULTS, **named}))
     status, _, err = heartseg("kaggle", "push", "ventricles", "--dry-run")
-    said = "warning: kernel-metadata.json: its id is of the kernel alice/heartseg-left-atrium; what is pushed is"
+    said = "warning: kernel-metadata.json: its id names the kernel alice/heartseg-left-atrium; pushed is"
     assert status == 0 and f"{said} OWNER/heartseg-ventricles" in err
     assert len(stub.pushed) == 1
 

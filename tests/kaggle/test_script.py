@@ -142,7 +142,7 @@ def test_changes_are_packed_and_told(commit, tmp_path):
     text, warned = script_of(clone, tmp_path / "k.py")
     header, files = taken_apart(text.decode())
     assert re.fullmatch(r"[0-9a-f]{12}-dirty", header["commit"])
-    assert warned.startswith(f"warning: commit {header['commit']}: what is pushed differs from it; ")
+    assert warned.startswith(f"warning: commit {header['commit']}: the pushed files differ from it; ")
     assert "heartseg/cli/demo.py" not in files and files["bundles/left_atrium/configs/mine.yaml"] == b"epochs: 3\n"
 
 

@@ -98,7 +98,7 @@ def test_a_listing_without_end(service, stub, monkeypatch):
 )
 def test_a_name_that_leads_elsewhere(service, stub, name):
     stub.serve({"model.pt": b"", name: b""})
-    assert "is no name that a file" in refusal(service.outputs, KERNEL)
+    assert "is not a valid name for a file" in refusal(service.outputs, KERNEL)
 
 
 def test_a_name_that_is_there_twice(service, stub):

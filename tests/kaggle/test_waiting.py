@@ -49,7 +49,7 @@ def test_it_does_not_wait_for_ever(refused, stub):
     stub.statuses = ["RUNNING"]
     pauses = []
     assert refused(wait=True, minutes=2, sleep=pauses.append) == (
-        f"{KERNEL}: is not complete after 2 minutes; run again to wait on"
+        f"{KERNEL}: is not complete after 2 minutes; run again to keep waiting"
     )
     assert sum(pauses) == 120
 
@@ -59,7 +59,7 @@ def test_what_questions_take_counts_too(service, stub):
     stub.statuses = ["RUNNING"]
     pauses, times = [], iter(range(0, 10**6, 300))
     line = refusal(wait_for, service, KERNEL, True, 10, pauses.append, clock=lambda: float(next(times)))
-    assert line == f"{KERNEL}: is not complete after 10 minutes; run again to wait on"
+    assert line == f"{KERNEL}: is not complete after 10 minutes; run again to keep waiting"
     assert pauses == [5.0]
 
 
@@ -94,6 +94,6 @@ def test_who_stops_waiting_is_told_that_the_run_goes_on(get, stub, tmp_path, cap
     with pytest.raises(KeyboardInterrupt):
         get(wait=True, sleep=interrupt)
     assert capsys.readouterr().err == (
-        f"{KERNEL}: RUNNING\n{KERNEL}: goes on by itself; the same command waits for it again\n"
+        f"{KERNEL}: RUNNING\n{KERNEL}: keeps running; the same command waits for it again\n"
     )
     assert list(tmp_path.iterdir()) == []
