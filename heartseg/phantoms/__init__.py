@@ -1,4 +1,4 @@
-"""Seeded synthetic scans, for demonstrations and tests: one file for each kind."""
+"""Seeded synthetic scans for demonstrations and tests, one file per kind."""
 
 from heartseg.phantoms.writing import write_phantoms
 

@@ -1,7 +1,7 @@
-"""A chest as whole-heart bright-blood MRI shows it, with the left atrium as the label.
+"""Chests as in whole-heart bright-blood MRI, with the left atrium as the label.
 
-Blood is about equally bright in every chamber and vessel, as in Task02 of the Medical Segmentation Decathlon
-(Antonelli et al., 2022): only shape and place tell the left atrium from the rest.
+Blood is about equally bright in all chambers and vessels, as in Task02 of the Medical Segmentation Decathlon (Antonelli
+et al., 2022): only shape and position distinguish the left atrium from the rest.
 """
 
 from __future__ import annotations
@@ -10,15 +10,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from heartseg.errors import InputError
 from heartseg.phantoms.chest import paint_chest
-from heartseg.phantoms.shapes import AXCODES, Blend, Canvas, Ellipsoid, Tube, rotation, scan, store
+from heartseg.phantoms.shapes import AXCODES, Array, Blend, Canvas, Ellipsoid, Tube, rotation, scan, store
 
-Array = NDArray[Any]
-
-# Field of view along R, A, S; voxel size in plane; and across the slices: lowest and highest, mm.
+# Lowest and highest field of view along R, A and S, voxel size in plane, and slice thickness, in mm.
 SIZES: dict[str, dict[str, Any]] = {
     "full": {"fov": ((180, 300), (230, 280), (220, 310)), "plane": (1.2, 2.2), "slice": (1.4, 3.0)},
     "small": {"fov": ((155, 175), (155, 175), (155, 175)), "plane": (2.0, 2.4), "slice": (2.0, 2.6)},
@@ -35,20 +32,23 @@ def atrium_phantom(
 ) -> tuple[Array, Array, Array]:
     """Draw one chest from ``rng``.
 
-    ``size`` names the ranges (see ``SIZES``) from which field of view and spacing are drawn. ``spacing`` (mm)
-    and ``shape`` (voxels) set them instead, along the patient's R, A and S axes whatever the storage.
-    ``axcodes`` ("RAS", "PIR", ...) is the order and direction of the stored axes, else one of the 48 by
-    chance. For one state of ``rng`` the anatomy is the same on every grid, and ``axcodes`` changes nothing
-    but the storage.
+    For a given state of ``rng`` the anatomy is the same on every grid, and ``axcodes`` only changes the storage.
 
-    Returns the image (float32, arbitrary units, >= 0), the label (uint8, 1 left atrium, 30 to 110 mL) and the
-    truthful RAS+ affine (4, 4) in mm, which is up to 10 degrees oblique in two of five draws.
+    Args:
+        rng: source of all randomness.
+        size: name of the ranges in `SIZES` from which field of view and spacing are drawn.
+        spacing: mm along the patient's R, A and S axes, for any storage order, instead of a drawn one.
+        shape: voxels along the patient's R, A and S axes, likewise.
+        axcodes: order and direction of the stored axes, such as "RAS" or "PIR"; None draws one of the 48.
 
-    Raises InputError for a size, spacing, shape or axcodes that cannot be.
+    Returns the image (float32, arbitrary units, >= 0), the label (uint8, 1 left atrium, 30 to 110 mL) and the true
+    RAS+ affine (4, 4) in mm, which is up to 10 degrees oblique in two of five draws.
+
+    Raises InputError for an invalid size, spacing, shape or axcodes.
     """
     if size not in SIZES:
         raise InputError(f"size {size!r}: choose one of {', '.join(SIZES)}")
-    # One stream each, so that the number of voxels cannot shift what is drawn after it.
+    # Separate streams, so that the number of voxels does not affect later draws.
     body, grid, noise = (np.random.default_rng(key) for key in rng.integers(2**63, size=(3, 2)))
     origin, scale = grid.uniform(-40, 40, 3), body.uniform(0.94, 1.06) * body.uniform(0.97, 1.03, 3)
     affine, shape = _grid(grid, size, spacing, shape, origin + scale * np.array([-18.0, 10, -6]))
@@ -76,7 +76,7 @@ def _grid(
     shape: Sequence[int] | None,
     centre: Array,
 ) -> tuple[Array, tuple[int, ...]]:
-    """Affine and shape of a RAS grid around ``centre``; draws as much from ``rng`` whatever is given."""
+    """Return affine and shape of a RAS grid around ``centre``; the number of draws from ``rng`` is always the same."""
     ranges = SIZES[size]
     field = np.array([rng.uniform(*limits) for limits in ranges["fov"]])
     step = np.full(3, rng.uniform(*ranges["plane"]))
@@ -97,7 +97,7 @@ def _grid(
 
 
 def _heart(canvas: Canvas, rng: np.random.Generator) -> None:
-    """Chambers and great vessels, from the outside in; the left atrium is label 1."""
+    """Paint chambers and great vessels, from the outside in; the left atrium is label 1."""
     vary = rng.uniform
     volume = vary(44, 90)
     grown = (volume / 66) ** (1 / 3)
@@ -111,7 +111,7 @@ def _heart(canvas: Canvas, rng: np.random.Generator) -> None:
         return vary(0.94, 1.06)
 
     wall, soft = vary(0.36, 0.62), vary(0.10, 0.24)
-    # 23 mm: the mean semi-axis that makes 66 mL together with the veins and the appendage.
+    # With a mean semi-axis of 23 mm, chamber, veins and appendage have 66 mL.
     semi = np.array([31.0, 19.0, 25.5]) * np.exp(rng.normal(0, 0.05, 3))
     semi *= grown * 23 / np.cbrt(semi.prod())
     centre = at(-8, 0, 0)
@@ -150,7 +150,7 @@ def _heart(canvas: Canvas, rng: np.random.Generator) -> None:
         start = middle + 0.45 * long * axis + 0.62 * side * frame[:, 1]
         canvas.paint(Tube([start, start - 0.55 * long * axis], heart * np.array([5.5, 3])), wall)
     _left_atrium(canvas, rng, at, Ellipsoid(centre, semi, turn, 2.2, (mitral[0], axis)), wall)
-    # An open mitral valve: blood runs through the middle of the wall between atrium and ventricle.
+    # The open mitral valve: blood in the middle of the wall between atrium and ventricle.
     canvas.paint(Tube([valve - 3 * axis, valve + 9 * axis], heart * vary(5, 10)), 1.0, label=None)
     trunk = [at(-27, 36, 32), at(-26, 14, 44), at(-46, -12, 44)]
     branch = [at(-26, 14, 44), at(8, 4, 38), at(46, -8, 34)]
@@ -169,11 +169,11 @@ def _heart(canvas: Canvas, rng: np.random.Generator) -> None:
 
 
 def _left_atrium(canvas: Canvas, rng: np.random.Generator, at: Any, chamber: Ellipsoid, wall: float) -> None:
-    """The chamber, its appendage and four veins; each vein is labelled for its first 6 to 16 mm."""
+    """Paint the chamber, its appendage and four veins; each vein is labelled for its first 6 to 16 mm."""
     bright = rng.uniform(0.94, 1.04)
     parts: list[Any] = [chamber]
     semi, turn = np.asarray(chamber.semi), np.asarray(chamber.axes)
-    # Where a vein leaves, in semi-axes of the chamber, and where it meets the lung, in mm.
+    # Where a vein leaves, in semi-axes of the chamber, and where it enters the lung, in mm.
     veins = (
         ((0.72, -0.30, 0.52), (56, -12, 30)),
         ((0.78, -0.48, -0.20), (58, -30, -14)),

@@ -1,29 +1,24 @@
-"""What surrounds the heart in a bright-blood MRI: chest wall, lungs, spine, airways and the upper abdomen.
+"""The surroundings of the heart in bright-blood MRI: chest wall, lungs, spine, airways and upper abdomen.
 
-Body coordinates in mm, RAS+: the origin lies in the midline at the height of the left atrium. Blood is 1.
+Body coordinates are in mm, RAS+, with the origin in the midline at the level of the left atrium. Blood has intensity 1.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
-from heartseg.phantoms.shapes import Canvas, Ellipsoid, Tube, rotation
-
-Array = NDArray[Any]
+from heartseg.phantoms.shapes import Array, Canvas, Ellipsoid, Tube, rotation
 
 
 def paint_chest(canvas: Canvas, rng: np.random.Generator, fat_range: tuple[float, float] = (0.08, 0.35)) -> None:
-    """Paint all but the heart and the great vessels, which go on top. ``fat_range`` bounds how bright fat is."""
+    """Paint everything except the heart and the great vessels. ``fat_range`` is the range of fat's intensity."""
     vary = rng.uniform
     fat, muscle, marrow = vary(*fat_range), vary(0.14, 0.28), vary(0.10, 0.22)
     lung, liver, soft = vary(0.02, 0.08), vary(0.32, 0.58), vary(0.14, 0.26)
     rim, rib_phase, disc_phase = vary(5, 16), vary(0, 24), vary(0, 25)
 
     def wall(points: Array) -> Array:
-        # Ribs run down towards the front, 24 mm apart: darker bands within the muscle of the chest wall.
+        # Ribs slope down towards the front, 24 mm apart: darker bands within the muscle of the chest wall.
         band = np.sin((points[2] + 0.45 * points[1] + rib_phase) * np.float32(2 * np.pi / 24))
         return np.asarray(np.float32(muscle) * (1 - 0.35 * (band > 0.2)))
 
@@ -56,7 +51,7 @@ def paint_chest(canvas: Canvas, rng: np.random.Generator, fat_range: tuple[float
 
 
 def _lung_vessels(canvas: Canvas, rng: np.random.Generator, side: int) -> None:
-    """Bright twigs that fan out from the hilum on one side (1 right, -1 left)."""
+    """Paint bright vessels that fan out from the hilum on one side (1 right, -1 left)."""
     hilum = np.array([side * 46.0, -14, 18])
     for _ in range(22):
         way = rng.normal(size=3) * [0.6, 1, 1] + [side * 0.8, -0.2, 0]
@@ -69,7 +64,7 @@ def _lung_vessels(canvas: Canvas, rng: np.random.Generator, side: int) -> None:
 
 
 def _abdomen(canvas: Canvas, rng: np.random.Generator, cavity: Ellipsoid, liver: float, soft: float) -> None:
-    """The diaphragm's domes, and what lies under them: liver to the right, stomach and spleen to the left."""
+    """Paint the domes of the diaphragm and the organs below: liver on the right, stomach and spleen on the left."""
     dome = rng.uniform(-6, 6)
     below = (np.array([0, 0, -96.0]), np.array([0, 0, 1.0]))
     canvas.paint(Ellipsoid(cavity.centre, cavity.semi, power=cavity.power, cut=below), soft)
@@ -90,7 +85,7 @@ def _abdomen(canvas: Canvas, rng: np.random.Generator, cavity: Ellipsoid, liver:
 
 
 def paint_bowel(canvas: Canvas, rng: np.random.Generator) -> None:
-    """Fat and loops of bowel under the left dome of the diaphragm, as bright and as dark as the heart."""
+    """Paint fat and loops of bowel under the left dome of the diaphragm, with the intensities of the heart."""
     for _ in range(14):
         place = np.array([-50, 5, -125]) + rng.uniform(-1, 1, 3) * [55, 55, 40]
         loop = Ellipsoid(place, rng.uniform(8, 20, 3), rotation(rng.uniform(0, 180, 3)))

@@ -1,6 +1,6 @@
 """Short-axis cine MRI of both ventricles, at end-diastole and at end-systole, as in ACDC.
 
-Five groups of patients, as ACDC has them (Bernard et al., 2018, https://doi.org/10.1109/TMI.2018.2837502): normal
+The five groups of patients are those of ACDC (Bernard et al., 2018, https://doi.org/10.1109/TMI.2018.2837502): normal
 (NOR), dilated (DCM) and hypertrophic cardiomyopathy (HCM), infarction (MINF), abnormal right ventricle (RV).
 """
 
@@ -10,30 +10,28 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import brentq
 
 from heartseg.errors import InputError
 from heartseg.phantoms.chest import paint_bowel, paint_chest
-from heartseg.phantoms.shapes import Blend, Canvas, Ellipsoid, Shape, Sheared, Tube, rician, rotation, scan
+from heartseg.phantoms.shapes import Array, Blend, Canvas, Ellipsoid, Shape, Sheared, Tube, rician, rotation, scan
 
 __all__ = ["GROUPS", "SIZES", "CinePhantom", "Group", "Patient", "cine_phantom", "draw_patient"]
 
-Array = NDArray[Any]
 Range = tuple[float, float]
 Volumes = tuple[float, float, float]  # of labels 1, 2 and 3, mL
-SUB = 5  # a slice is the mean of so many thinner ones: what it cuts at a slant looks blurred, as in a scan
+SUB = 5  # a slice is the mean of this many thinner ones, so oblique surfaces look blurred, as in a scan
 
 
 class Group(NamedTuple):
-    """Lowest and highest of what sets a group of patients apart."""
+    """Lowest and highest values of the parameters of a group of patients."""
 
     lv: Range  # end-diastolic volume of the left cavity over body surface, mL/m2
     lv_ef: Range  # ejection fraction, percent
     rv: Range
     rv_ef: Range
     wall: Range  # myocardium over end-diastolic left cavity, by volume
-    lean: Range  # how far the cavity is off the wall's middle, in wall thicknesses: end-diastole, end-systole
+    lean: Range  # distance of the cavity from the wall's centre, in wall thicknesses: end-diastole, end-systole
 
 
 GROUPS = {
@@ -44,7 +42,7 @@ GROUPS = {
     "RV": Group((60, 80), (52, 66), (112, 145), (20, 38), (0.75, 1.00), (0.05, 0.10)),
 }
 
-# Voxels and voxel size (mm) in plane, number of slices, and the largest distance between two of them (mm).
+# Number and size (mm) of voxels in plane, number of slices, and largest distance between slices (mm).
 SIZES: dict[str, dict[str, Any]] = {
     "full": {"matrix": (200, 256), "plane": (1.2, 1.8), "slices": (7, 12), "pitch": 10.0},
     "small": {"matrix": (72, 96), "plane": (2.8, 3.2), "slices": (5, 7), "pitch": 20.0},
@@ -52,7 +50,7 @@ SIZES: dict[str, dict[str, Any]] = {
 
 
 class Patient(NamedTuple):
-    """Whom to draw: height in cm, weight in kg, the number of frames and which is end-systole (the first is ED)."""
+    """A patient to draw: height in cm, weight in kg, number of frames and index of end-systole (the first is ED)."""
 
     group: str
     height: float
@@ -71,7 +69,7 @@ class CinePhantom(NamedTuple):
 
 
 def draw_patient(rng: np.random.Generator, group: str) -> Patient:
-    """A patient of a group, with volumes in the group's range; the myocardium keeps its volume over the beat."""
+    """Draw a patient of a group, with volumes in its range; the volume of the myocardium is constant over the beat."""
     if group not in GROUPS:
         raise InputError(f"group {group!r}: choose one of {', '.join(GROUPS)}")
     kind = GROUPS[group]
@@ -96,25 +94,25 @@ def draw_patient(rng: np.random.Generator, group: str) -> Patient:
 def cine_phantom(rng: np.random.Generator, patient: Patient, *, size: str = "full") -> CinePhantom:
     """Draw one patient's stack from ``rng`` at end-diastole and at end-systole.
 
-    The ventricles are made so large that their labelled voxels have ``patient.volumes``. ``size`` names the ranges
-    (see ``SIZES``) of matrix, spacing and slices, which run from the base to the apex. Labels: 1 cavity of the
-    right ventricle, 2 myocardium of the left, 3 its cavity with the papillary muscles in it.
+    The ventricles are sized so that their labelled voxels have ``patient.volumes``. ``size`` names the ranges in
+    `SIZES` of matrix, spacing and number of slices, which run from the base to the apex. Labels: 1 cavity of the right
+    ventricle, 2 myocardium of the left ventricle, 3 its cavity including the papillary muscles.
 
-    Lengths and positions are true, the world's axes are the scanner's: the slices lie up to 12 degrees off them.
-    A patient's short axis is far more oblique; here the body is turned instead, by up to 25 degrees either way and
-    a quarter more in one of four draws, so that no header tells where in the picture the right ventricle is.
+    Lengths and positions are true, and the world's axes are the scanner's: the slices are up to 12 degrees off them. A
+    patient's short axis is far more oblique; here the body is rotated instead, by up to 25 degrees either way and by a
+    further quarter turn in one of four draws, so that the header does not reveal where the right ventricle is.
 
     Raises InputError for an unknown size.
     """
     if size not in SIZES:
         raise InputError(f"size {size!r}: choose one of {', '.join(SIZES)}")
-    # One stream each, so that the number of voxels cannot shift what is drawn after it.
+    # Separate streams, so that the number of voxels does not affect later draws.
     body, grid, noise = (np.random.default_rng(key) for key in rng.integers(2**63, size=(3, 2)))
     pose = _pose(body, patient)
     shape, inner, affine = _stack(grid, SIZES[size], pose)
     canvas = Canvas(body, (*shape[:2], SUB * shape[2]), inner, np.zeros(3), np.ones(3), warp=3.0)
     canvas.soft = 0.5 * float(np.linalg.norm(inner[:3, 0]))  # edges are sharp within a slice
-    # The waves stay within the slices: whoever marks the base takes a slice or leaves it.
+    # The waves stay within the slices, as annotators include or exclude whole slices at the base.
     along = np.float32(pose.axes[:, 0])
     depth = along @ inner[:3, 3] + np.linalg.norm(inner[:3, 2]) * np.arange(SUB * shape[2])
     canvas.points += along.reshape(3, 1, 1, 1) * (np.float32(depth) - np.tensordot(along, canvas.points, 1))
@@ -129,7 +127,7 @@ def cine_phantom(rng: np.random.Generator, patient: Patient, *, size: str = "ful
     grain, gain = noise.uniform(0.01, 0.04), np.float32(np.exp(noise.uniform(np.log(300), np.log(1500))))
     images, labels = [], []
     for phase in (0, 1):
-        # Both frames draw the same from a fresh stream: one heart that beats, seen by one scanner.
+        # Both frames draw from fresh streams with the same seeds: the same heart in the same scanner.
         canvas.image, canvas.label = chest.copy(), np.zeros_like(canvas.label)
         beat = _beat(np.random.default_rng(shaping), patient, phase, pose, near, voxel)
         _paint_heart(canvas, np.random.default_rng(painting), beat)
@@ -141,7 +139,7 @@ def cine_phantom(rng: np.random.Generator, patient: Patient, *, size: str = "ful
 
 
 class _Pose(NamedTuple):
-    """The heart in the body: columns base to apex, towards the right ventricle, down the septum; and places, mm."""
+    """The heart in the body. Columns of ``axes``: base to apex, towards the right ventricle, down the septum; mm."""
 
     axes: Array
     apex: Array
@@ -170,7 +168,7 @@ def _pose(rng: np.random.Generator, patient: Patient) -> _Pose:
 
 
 def _stack(rng: np.random.Generator, limits: dict[str, Any], pose: _Pose) -> tuple[tuple[int, int, int], Array, Array]:
-    """Shape of the stack, affine of its sub-slices in the body, and affine of its slices in the scanner, mm."""
+    """Return the stack's shape, the affine (mm) of its sub-slices in the body, and of its slices in the scanner."""
     columns, rows = (int(n) for n in rng.integers(limits["matrix"][0], limits["matrix"][1] + 1, 2))
     plane = rng.uniform(*limits["plane"])
     first = rng.uniform(-1, 12)  # of the first slice from the base
@@ -179,7 +177,7 @@ def _stack(rng: np.random.Generator, limits: dict[str, Any], pose: _Pose) -> tup
     slices = max(int(rng.integers(fewest, most + 1)), int(np.ceil(reach / limits["pitch"])) + 1)
     pitch = reach / (slices - 1)
     angle = np.deg2rad(rng.uniform(-25, 25) + 90 * rng.choice([0, 0, 0, 0, 0, 0, 1, -1]))
-    along, across, down = pose.axes.T * np.array([[1], [-1], [1]])  # shown with the right ventricle to the left
+    along, across, down = pose.axes.T * np.array([[1], [-1], [1]])  # the right ventricle is on the left of the picture
     inner = np.eye(4)
     inner[:3, 0] = plane * (np.cos(angle) * across + np.sin(angle) * down)
     inner[:3, 1] = plane * (np.cos(angle) * down - np.sin(angle) * across)
@@ -194,25 +192,25 @@ def _stack(rng: np.random.Generator, limits: dict[str, Any], pose: _Pose) -> tup
 
 
 def _beat(rng: np.random.Generator, patient: Patient, phase: int, pose: _Pose, points: Array, voxel: float) -> _Beat:
-    """The ventricles at end-diastole (phase 0) or end-systole (1), as large as the patient's volumes.
+    """Return the ventricles at end-diastole (phase 0) or end-systole (1), fitted to the patient's volumes.
 
-    ``points`` (3, n, 1, 1) are those of all labelled voxels near the heart, ``voxel`` is the volume of one in mL.
+    ``points`` (3, n, 1, 1) are the voxel centres near the heart, ``voxel`` is the volume of one voxel in mL.
     """
     group, vary = GROUPS[patient.group], rng.uniform
     right_ml, wall_ml, cavity_ml = patient.volumes[phase]
     ejected = 1 - cavity_ml / patient.volumes[0][2]
     along, right, down = pose.axes.T
-    # The base comes down by a sixth of the length in a healthy beat, the apex hardly moves.
+    # In a healthy beat the base descends by a sixth of the length and the apex hardly moves.
     base = pose.apex - pose.length * (1 - 0.26 * vary(0.8, 1.2) * ejected) * along
     tip = pose.apex - 6 * ejected * along
     half = (tip - base) @ along / 1.3
     centre = tip - half * along
-    flat = vary(0.80, 0.92) if patient.group == "RV" else vary(0.94, 1.04)  # pressed flat from the right
-    towards = np.pi if patient.group == "HCM" else vary(0, 2 * np.pi)  # there the septum grows the most
+    flat = vary(0.80, 0.92) if patient.group == "RV" else vary(0.94, 1.04)  # flattened by the right ventricle
+    towards = np.pi if patient.group == "HCM" else vary(0, 2 * np.pi)  # where the wall is thickest: the septum
     lean = group.lean[phase] * (np.cos(towards) * right + np.sin(towards) * down)
     turn = np.deg2rad(vary(-12, 12))
-    beside, beneath = np.cos(turn) * right + np.sin(turn) * down, np.cos(turn) * down - np.sin(turn) * right
-    # The right ventricle ends short of the left one's apex, and begins at or below its base.
+    outward, downward = np.cos(turn) * right + np.sin(turn) * down, np.cos(turn) * down - np.sin(turn) * right
+    # The right ventricle ends before the left one's apex and starts at or below its base.
     end = tip - pose.length * vary(0.06, 0.2) * along
     top = base + (vary(0, 7) + phase * vary(2, 8)) * along
     long = 0.7 * ((end - top) @ along)
@@ -235,30 +233,30 @@ def _beat(rng: np.random.Generator, patient: Patient, phase: int, pose: _Pose, p
     thick = fit(wall, wall_ml + cavity_ml)
     outer = radius + thick
     depth = (end - centre) @ along / (half + 0.6 * thick)
-    tip_off = 1.1 * outer * np.sqrt(1 - depth**2)  # on the left one's surface, so that no slice parts them
+    tip_off = 1.1 * outer * np.sqrt(1 - depth**2)  # on the left one's surface, so that they touch in every slice
 
     def crescent(width: float) -> Sheared:
         off = 0.15 * outer + 0.6 * width
-        semi, own = (long, width, 0.4 * width + 0.8 * outer), np.stack([along, beside, beneath], 1)
-        body = Ellipsoid(end - long * along + off * beside, semi, own, 2.2, (top, -along))
-        return Sheared(body, along, (tip_off - off) / long * beside)
+        semi, own = (long, width, 0.4 * width + 0.8 * outer), np.stack([along, outward, downward], 1)
+        body = Ellipsoid(end - long * along + off * outward, semi, own, 2.2, (top, -along))
+        return Sheared(body, along, (tip_off - off) / long * outward)
 
     width = fit(crescent, right_ml, free=wall(thick).distance(points) >= 0)
     return _Beat(pose.axes, base, cavity(radius), wall(thick), crescent(width))
 
 
 def _paint_heart(canvas: Canvas, rng: np.random.Generator, beat: _Beat) -> None:
-    """Atria and great vessels, fat and pericardium, then the ventricles with their labels."""
+    """Paint atria and great vessels, fat and pericardium, then the ventricles with their labels."""
     vary = rng.uniform
     along, right, down = beat.axes.T
     muscle, fat, soft = vary(0.30, 0.52), vary(0.6, 1.2), vary(0.12, 0.25)
     phase = rng.uniform(0, 2 * np.pi, 3)
 
-    def at(depth: float, beside: float, below: float) -> Array:
-        return beat.base + depth * along + beside * right + below * down + rng.normal(0, 2, 3)
+    def at(depth: float, outward: float, below: float) -> Array:
+        return beat.base + depth * along + outward * right + below * down + rng.normal(0, 2, 3)
 
     def pericardium(points: Array) -> Array:
-        # Fat lies in pads of some 30 mm, not all around.
+        # Fat forms pads of about 30 mm and does not surround the heart.
         pad = sum(np.sin(points[k] * np.float32(2 * np.pi / 60) + np.float32(phase[k])) for k in range(3))
         return np.asarray(np.where(pad > 0.2, np.float32(fat), np.float32(soft)))
 
@@ -291,7 +289,7 @@ def _paint_heart(canvas: Canvas, rng: np.random.Generator, beat: _Beat) -> None:
 def _trabeculae(
     canvas: Canvas, rng: np.random.Generator, chamber: Ellipsoid, muscle: float, count: int, slide: Array
 ) -> None:
-    """Strands of muscle along a cavity's surface, which its label counts as blood; ``slide`` as in `Sheared`."""
+    """Paint strands of muscle along a cavity's surface, labelled as blood; ``slide`` as in `Sheared`."""
     semi, axes = np.asarray(chamber.semi), np.asarray(chamber.axes)
     for _ in range(count):
         angle, depth = rng.uniform(0, 2 * np.pi), rng.uniform(0, 0.6)

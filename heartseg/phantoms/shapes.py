@@ -1,6 +1,6 @@
-"""Paint implicit shapes on a voxel grid, then make the picture look scanned: what every phantom kind shares.
+"""Implicit shapes painted on a voxel grid, and simulation of a scanner, for all kinds of phantoms.
 
-All lengths are mm, all directions RAS+ (first axis to the patient's right, then anterior, then superior).
+All lengths are in mm, all directions RAS+ (first axis to the patient's right, then anterior, then superior).
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ AXCODES = ("LR", "PA", "IS")
 
 
 class Shape(Protocol):
-    """A solid: where it can be, and how far a point is from its surface (negative inside)."""
+    """A solid with a bounding box and the distance of points from its surface."""
 
     def box(self) -> tuple[Array, Array]:
-        """Lowest and highest corner of a box around the solid, mm."""
+        """Return the lowest and highest corner of a box around the solid, in mm."""
 
     def distance(self, points: Array) -> Array:
-        """About the signed distance in mm of points (3, ...) from the surface; the sign is exact."""
+        """Return the approximate distance in mm of points (3, ...) from the surface, negative inside; the sign is exact."""
 
 
 @dataclass(frozen=True)
 class Ellipsoid:
     """Superellipsoid ``sum |p_i / semi_i| ** power <= 1`` along the columns of ``axes``.
 
-    Power 2 is an ellipsoid, a higher one is boxier. ``cut`` is (point, normal): only the side that the normal
-    points away from is kept.
+    Power 2 is an ellipsoid, a higher power is more box-like. ``cut`` is (point, normal): only the side opposite to the
+    normal is kept.
     """
 
     centre: Array
@@ -59,7 +59,7 @@ class Ellipsoid:
             level = np.sqrt(np.square(unit).sum(0))
         else:
             level = (unit ** np.float32(self.power)).sum(0) ** np.float32(1 / self.power)
-        # Along the ray from the centre the surface is at radius / level: the gap stands in for the distance.
+        # On the ray from the centre the surface is at radius / level; the gap approximates the distance.
         radius = np.sqrt(np.square(local).sum(0))
         gap: Array = np.where(level > 1e-3, radius * (1 - 1 / np.maximum(level, 1e-3)), -np.min(self.semi))
         if self.cut is not None:
@@ -70,7 +70,7 @@ class Ellipsoid:
 
 @dataclass(frozen=True)
 class Tube:
-    """A round tube along a polyline of points (n, 3), its radius linear between two points."""
+    """Round tube along a polyline of points (n, 3), with a radius that is linear between points."""
 
     points: Sequence[Any] | Array
     radii: ArrayLike
@@ -94,13 +94,13 @@ class Tube:
             gap = np.sqrt(np.square(offset).sum(0)) - (np.float32(first) + share * np.float32(last - first))
             best = gap if best is None else np.minimum(best, gap)
         if best is None:
-            raise ValueError("a tube needs two points")
+            raise ValueError("a tube needs at least two points")
         return best
 
 
 @dataclass(frozen=True)
 class Blend:
-    """The union of shapes with fillets about ``fillet`` mm wide: a smooth minimum of their distances."""
+    """Union of shapes with fillets about ``fillet`` mm wide: a smooth minimum of their distances."""
 
     parts: Sequence[Shape]
     fillet: float = 3.0
@@ -117,9 +117,9 @@ class Blend:
 
 @dataclass(frozen=True)
 class Sheared:
-    """An ellipsoid whose layers across the unit vector ``along`` slide by ``slide`` mm for each mm from its centre.
+    """Ellipsoid whose layers across the unit vector ``along`` are shifted by ``slide`` mm per mm from its centre.
 
-    ``slide`` lies across ``along``, so that areas of the layers, volume and depth stay as they are.
+    ``slide`` is perpendicular to ``along``, so areas of layers, volume and depth are kept.
     """
 
     shape: Ellipsoid
@@ -141,11 +141,11 @@ def _column(vector: ArrayLike) -> Array:
 
 
 class Canvas:
-    """A voxel grid on which shapes are painted one over the other, in the body's own coordinates.
+    """Voxel grid on which shapes are painted over each other, in body coordinates.
 
-    Body coordinates of a voxel are ``(world - origin) / scale`` plus smooth waves of about ``warp`` mm drawn
-    from ``rng``: image and label are deformed alike, and equally on every grid. ``image`` (float32) and
-    ``label`` (uint8) have the shape ``shape``.
+    The body coordinates of a voxel are ``(world - origin) / scale`` plus smooth waves of about ``warp`` mm drawn from
+    ``rng``: image and label are deformed alike, and in the same way on every grid. ``image`` (float32) and ``label``
+    (uint8) have the shape ``shape``.
     """
 
     def __init__(
@@ -171,7 +171,7 @@ class Canvas:
         self.points = np.stack([linear(rows[k], rows[k, 3] - origin[k] / scale[k]) for k in range(3)])
         self._margin = 0.0
         for _ in range(5):
-            # 90..220 mm: longer than the organs are thick, so that shapes bend and never fold.
+            # 90 to 220 mm, longer than organs are thick, so that shapes bend but do not fold.
             wave = rng.normal(size=3)
             wave *= 2 * np.pi / rng.uniform(90, 220) / np.linalg.norm(wave)
             push = rng.normal(size=3)
@@ -183,10 +183,10 @@ class Canvas:
     def paint(
         self, shape: Shape, value: float | Callable[[Array], Array], label: int | None = 0, grow: float = 0.0
     ) -> None:
-        """Cover the shape, its surface moved out by ``grow`` mm, with an intensity and a label.
+        """Fill a shape, its surface moved outwards by ``grow`` mm, with an intensity and a label.
 
-        The edge is as soft as a voxel is wide (partial volume); ``label`` None leaves the labels as they are.
-        ``value`` may be a function of body points (3, ...).
+        The edge is as soft as a voxel is wide (partial volume). ``value`` may be a function of body points (3, ...);
+        ``label`` None does not change the labels.
         """
         low, high = shape.box()
         reach = self._margin + grow + 2 * self.soft
@@ -209,11 +209,11 @@ class Canvas:
 def scan(
     rng: np.random.Generator, image: Array, blur: float | Sequence[float], bias: float, texture: float, noise: float
 ) -> Array:
-    """What a scanner adds to a clean picture (X, Y, Z): texture, blur, receive field and Rician noise.
+    """Simulate a scanner: add texture, blur, receive field and Rician noise to a clean picture (X, Y, Z).
 
-    ``blur`` is a Gaussian's width in voxels (one for all axes, or one each), ``bias`` the standard deviation of
-    the field's logarithm, ``texture`` a share of the local intensity (blood, at 1, is smoother than tissue),
-    ``noise`` as in `rician`. The result is never negative.
+    ``blur`` is the Gaussian's width in voxels (for all axes, or for each), ``bias`` the standard deviation of the
+    field's logarithm, ``texture`` a share of the local intensity (blood, at 1, is smoother than tissue), ``noise`` as
+    in `rician`. The result is never negative.
     """
     white = (rng.standard_normal(image.shape, np.float32) for _ in range(2))
     fine, coarse = (gaussian_filter(part, width) for part, width in zip(white, (1.0, 2.5), strict=True))
@@ -230,7 +230,7 @@ def scan(
 
 
 def rician(rng: np.random.Generator, image: Array, noise: float) -> Array:
-    """Magnitude of an image with Gaussian noise of this standard deviation on the real and the imaginary channel.
+    """Return the magnitude of an image with Gaussian noise of this standard deviation in both channels.
 
     Gudbjartsson and Patz, 1995, https://doi.org/10.1002/mrm.1910340618.
     """
@@ -239,7 +239,7 @@ def rician(rng: np.random.Generator, image: Array, noise: float) -> Array:
 
 
 def rotation(degrees: Sequence[float] | Array) -> Array:
-    """Rotation matrix (3, 3): about the first, then the second, then the third axis."""
+    """Return the rotation matrix (3, 3) about the first, then the second, then the third axis."""
     turn = np.eye(3)
     for axis, angle in enumerate(np.deg2rad(degrees)):
         i, j = (axis + 1) % 3, (axis + 2) % 3
@@ -252,7 +252,7 @@ def rotation(degrees: Sequence[float] | Array) -> Array:
 
 
 def store(axcodes: str, affine: Array, *volumes: Array) -> tuple[Array, list[Array]]:
-    """Reorder and flip RAS volumes to ``axcodes``, such as "PIR", and their affine with them."""
+    """Reorder and flip RAS volumes and their affine to ``axcodes``, such as "PIR"."""
     codes = axcodes.upper()
     if len(codes) != 3 or any(sum(code in pair for code in codes) != 1 for pair in AXCODES):
         raise InputError(f"axcodes {axcodes!r}: name each of L/R, P/A and I/S once, as in 'RAS'")

@@ -1,11 +1,10 @@
-"""Seeded synthetic scans on disk, in the layout that a bundle reads: for demos and tests, never for claims.
+"""Seeded synthetic scans on disk, in the layout that a bundle reads: for demos and tests, not as evidence.
 
-A further kind is a function that draws (see ``phantom_atrium``), one that writes, and a line in ``KINDS``.
+To add a kind, write a function that draws (see `atrium_phantom`), one that writes, and a line in `KINDS`.
 """
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 from collections.abc import Callable
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 
 import heartseg
 from heartseg.data.files import atomic, commit, write_json
-from heartseg.errors import InputError
+from heartseg.errors import InputError, nearest
 from heartseg.phantoms.atrium import SIZES as ATRIUM_SIZES
 from heartseg.phantoms.atrium import atrium_phantom
 from heartseg.phantoms.cine import GROUPS, cine_phantom, draw_patient
@@ -31,11 +30,11 @@ RECORD = "phantom.json"
 
 
 class Kind(NamedTuple):
-    """How one kind of data set is written: ``write(out, cases, seed, size)`` leaves alone what is there."""
+    """A kind of data set; ``write(out, cases, seed, size)`` keeps existing files."""
 
     write: Callable[[Path, int, int, str], None]
     sizes: tuple[str, ...]
-    revision: int  # raise it when the same seed no longer gives the same scans
+    revision: int  # increase it when the same seed no longer gives the same scans
 
 
 def write_phantoms(
@@ -43,57 +42,55 @@ def write_phantoms(
 ) -> Path:
     """Write a synthetic data set into ``out`` and return its path.
 
-    Kind "atrium" gives the Medical Segmentation Decathlon's layout: ``cases`` labelled scans in imagesTr/
-    and labelsTr/, a quarter as many more (at least one) without label in imagesTs/, and dataset.json. Images
-    are int16, labels uint8, spacing and affine in mm, stored in any of the 48 axis orders with truthful
-    headers. ``size``: "full" scans (1 to 8 million voxels) or "small" ones (about 75^3 voxels of 2 to 2.6 mm)
-    for quick runs.
+    Kind "atrium" has the layout of the Medical Segmentation Decathlon: ``cases`` labelled scans in imagesTr/ and
+    labelsTr/, a quarter as many more (at least one) without label in imagesTs/, and dataset.json. Images are int16,
+    labels uint8, spacing and affine in mm, stored in any of the 48 axis orders with true headers. ``size``: "full"
+    scans (1 to 8 million voxels) or "small" ones (about 75^3 voxels of 2 to 2.6 mm) for quick runs.
 
-    Kind "cine" gives ACDC's own layout: ``cases`` patients, each a folder phantom001/ and so on with two labelled
-    short-axis stacks, the first frame (end-diastole) and the one that Info.cfg names as end-systole; labels 1
-    right ventricle, 2 myocardium, 3 left ventricle. The five groups of ACDC take turns. ``size``: "full" stacks
-    (7 to 12 slices of 200 to 256 voxels a side) or "small" ones (5 to 7 slices of 72 to 96).
+    Kind "cine" has ACDC's layout: ``cases`` patients, each a folder phantom001/ and so on with two labelled short-axis
+    stacks, the first frame (end-diastole) and the one that Info.cfg names as end-systole; labels 1 right ventricle, 2
+    myocardium, 3 left ventricle. The five groups of ACDC alternate. ``size``: "full" stacks (7 to 12 slices of 200 to
+    256 voxels a side) or "small" ones (5 to 7 slices of 72 to 96).
 
-    Case k is the same for a seed whatever ``cases`` is. ``phantom.json`` records what was asked for: where it
-    matches, files that are there are kept and missing ones are written, so that an interrupted call can be
-    repeated.
+    Case k depends on the seed, not on ``cases``. ``phantom.json`` records the arguments: if they match, existing files
+    are kept and missing ones are written, so an interrupted call can be repeated.
 
-    Raises InputError for an unknown kind or size, ``cases`` < 1, ``seed`` < 0, or an ``out`` that holds other
-    data.
+    Raises InputError for an unknown kind or size, ``cases`` < 1, ``seed`` < 0, or a folder with other data.
     """
     if kind not in KINDS:
-        near = difflib.get_close_matches(kind, KINDS, n=1, cutoff=0)
-        raise InputError(f"kind {kind!r}: there is no such phantom; did you mean {near[0]!r}?")
+        raise InputError(f"kind {kind!r}: there is no such phantom; {nearest(kind, KINDS, cutoff=0)}")
     if size not in KINDS[kind].sizes:
-        raise InputError(f"size {size!r}: {kind} phantoms come as {' or '.join(KINDS[kind].sizes)}")
+        raise InputError(
+            f"size {size!r}: {kind} phantoms are not available in this size; give {' or '.join(KINDS[kind].sizes)}"
+        )
     if cases < 1:
         raise InputError(f"cases {cases}: ask for at least 1")
     if seed < 0:
         raise InputError(f"seed {seed}: give 0 or a positive number")
     out = Path(out)
     asked = {"kind": kind, "cases": cases, "seed": seed, "size": size, "revision": KINDS[kind].revision}
-    if not _holds(out, asked):
+    if not _is_written(out, asked):
         write_json(out / RECORD, {**asked, "heartseg": heartseg.__version__, "commit": commit()})
     KINDS[kind].write(out, cases, seed, size)
     return out
 
 
-def _holds(out: Path, asked: dict[str, Any]) -> bool:
-    """Whether ``out`` belongs to this very data set; False if it is free, InputError if it is another's."""
+def _is_written(out: Path, asked: dict[str, Any]) -> bool:
+    """Return whether ``out`` holds this data set, False if it is new or empty. Raises InputError for other data."""
     if not out.exists():
         return False
     if not out.is_dir():
-        raise InputError(f"{out}: this is a file; name a folder")
+        raise InputError(f"{out}: this is a file; give a folder")
     try:
         found = json.loads((out / RECORD).read_text(encoding="utf-8"))
     except FileNotFoundError:
         if not any(out.iterdir()):
             return False
-        raise InputError(f"{out}: the folder holds other data; name a new or an empty one") from None
+        raise InputError(f"{out}: the folder holds other data; give a new or empty folder") from None
     except ValueError:  # not JSON, or not text
         found = None
     if not isinstance(found, dict) or any(found.get(key) != value for key, value in asked.items()):
-        raise InputError(f"{out}: the folder holds other phantoms (see {RECORD}); name a new or an empty one")
+        raise InputError(f"{out}: the folder holds other phantoms (see {RECORD}); give a new or empty folder")
     return True
 
 
@@ -125,7 +122,7 @@ def _write_atria(out: Path, cases: int, seed: int, size: str) -> None:
         "training": [{"image": f"./imagesTr/{name}", "label": f"./labelsTr/{name}"} for name in names[:cases]],
         "test": [f"./imagesTs/{name}" for name in names[cases:]],
     }
-    if not (out / "dataset.json").exists():  # written last: it lists what is there
+    if not (out / "dataset.json").exists():  # written last, as it lists the files
         write_json(out / "dataset.json", content)
 
 
@@ -134,7 +131,7 @@ def _write_cines(out: Path, cases: int, seed: int, size: str) -> None:
     for index, group in zip(range(1, cases + 1), cycle(GROUPS), strict=False):
         rng = np.random.default_rng([seed, index])
         patient = draw_patient(rng, group)
-        name = f"phantom{index:0{width}d}"  # not patient001: weights may know a patient of this name
+        name = f"phantom{index:0{width}d}"  # not patient001, which may be a patient that weights were trained on
         numbers = (1, patient.end_systole)
         files = [out / name / f"{name}_frame{frame:02d}{end}.nii.gz" for frame in numbers for end in ("", "_gt")]
         if not all(path.exists() for path in files):
@@ -151,7 +148,7 @@ def _write_cines(out: Path, cases: int, seed: int, size: str) -> None:
             "NbFrame": patient.frames,
             "Weight": patient.weight,
         }
-        if not (out / name / "Info.cfg").exists():  # written last: it names frames that are there
+        if not (out / name / "Info.cfg").exists():  # written last, as it refers to the frames
             with atomic(out / name / "Info.cfg") as temporary:
                 temporary.write_text("".join(f"{key}: {value}\n" for key, value in lines.items()), encoding="utf-8")
 
@@ -161,7 +158,7 @@ def _int16(image: NDArray[Any]) -> NDArray[Any]:
 
 
 def _save(path: Path, voxels: NDArray[Any], affine: NDArray[Any]) -> None:
-    """Write a NIfTI-1 volume whose sform and qform agree, in mm (scanner coordinates)."""
+    """Write a NIfTI-1 volume with equal sform and qform, in mm (scanner coordinates)."""
     nifti = nib.Nifti1Image(voxels, affine)
     nifti.set_qform(affine, code=1)
     nifti.set_sform(affine, code=1)

@@ -16,7 +16,7 @@ from heartseg.phantoms.shapes import Ellipsoid, Sheared, rician, scan
 from heartseg.phantoms.writing import write_phantoms
 
 RIGHT, WALL, LEFT = 1, 2, 3
-CROSS = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], bool)[..., None]  # the neighbours within a slice
+CROSS = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], bool)[..., None]  # neighbours within a slice
 
 
 def draw(group: str, seed: int = 0, size: str = "small") -> tuple[Patient, CinePhantom]:
@@ -36,7 +36,7 @@ def millilitres(label: np.ndarray, affine: np.ndarray) -> list[float]:
     return [float(np.sum(label == value) * voxel) for value in (RIGHT, WALL, LEFT)]
 
 
-def test_same_seed_same_arrays_other_seed_others() -> None:
+def test_the_seed_determines_the_arrays() -> None:
     (patient, first), (_, again), (stranger, other) = draw("NOR", 0), draw("NOR", 0), draw("NOR", 1)
     for a, b in zip((*first.images, *first.labels), (*again.images, *again.labels), strict=True):
         assert a.dtype == b.dtype and np.array_equal(a, b)
@@ -44,7 +44,7 @@ def test_same_seed_same_arrays_other_seed_others() -> None:
     assert patient != stranger
 
 
-def test_both_frames_lie_on_one_grid(drawn: list[tuple[Patient, CinePhantom]]) -> None:
+def test_both_frames_have_the_same_grid(drawn: list[tuple[Patient, CinePhantom]]) -> None:
     for _, phantom in drawn:
         shapes = {array.shape for array in (*phantom.images, *phantom.labels)}
         assert len(shapes) == 1
@@ -57,27 +57,27 @@ def test_both_frames_lie_on_one_grid(drawn: list[tuple[Patient, CinePhantom]]) -
         assert not np.array_equal(*phantom.images) and not np.array_equal(*phantom.labels)
 
 
-def test_voxels_have_the_volumes_that_were_drawn(drawn: list[tuple[Patient, CinePhantom]]) -> None:
+def test_labels_have_the_drawn_volumes(drawn: list[tuple[Patient, CinePhantom]]) -> None:
     for patient, phantom in drawn:
         for label, volumes in zip(phantom.labels, patient.volumes, strict=True):
             assert millilitres(label, phantom.affine) == pytest.approx(volumes, rel=0.02, abs=0.5)
 
 
-def test_function_of_the_ventricles_tells_the_groups_apart(drawn: list[tuple[Patient, CinePhantom]]) -> None:
+def test_groups_differ_in_ventricular_function(drawn: list[tuple[Patient, CinePhantom]]) -> None:
     for patient, phantom in drawn:
         group = GROUPS[patient.group]
         diastole, systole = (millilitres(label, phantom.affine) for label in phantom.labels)
         fractions = [100 * (1 - b / a) for a, b in zip(diastole, systole, strict=True)]
         assert group.lv_ef[0] - 1 < fractions[2] < group.lv_ef[1] + 1
         assert group.rv_ef[0] - 1 < fractions[0] < group.rv_ef[1] + 1
-        assert abs(fractions[1]) < 2  # muscle is not compressed
+        assert abs(fractions[1]) < 2  # muscle is incompressible
         assert 80 < diastole[2] < 250
     assert GROUPS["DCM"].lv_ef[1] < 40 < GROUPS["NOR"].lv_ef[0] and GROUPS["MINF"].lv_ef[1] < 40
     assert GROUPS["RV"].rv_ef[1] < 40 < GROUPS["NOR"].rv_ef[0]
     assert GROUPS["HCM"].wall[0] > max(group.wall[1] for name, group in GROUPS.items() if name != "HCM")
 
 
-def test_muscle_rings_the_left_ventricle_and_the_right_one_lies_outside(
+def test_myocardium_surrounds_the_left_ventricle_only(
     drawn: list[tuple[Patient, CinePhantom]],
 ) -> None:
     for _, phantom in drawn:
@@ -132,7 +132,7 @@ def test_position_and_tilt_are_real_and_the_body_is_turned() -> None:
     sizes = np.array([voxel_sizes(affine) for affine in affines])
     assert np.all(sizes[:, 0] == pytest.approx(sizes[:, 1])) and np.all(sizes[:, 2] > 2 * sizes[:, 0])
     assert np.all((sizes[:, 0] >= 2.8) & (sizes[:, 0] <= 3.2)) and len(np.unique(sizes)) > 20
-    quarter = np.abs(angles) > 45  # from right to left is along the first axis but for a quarter of the patients
+    quarter = np.abs(angles) > 45  # right to left is along the first axis, except in a quarter of the patients
     assert 0 < quarter.sum() < 7
 
 
@@ -147,13 +147,13 @@ def test_a_full_stack_has_the_resolution_of_a_scan() -> None:
 
 
 @pytest.mark.parametrize(("group", "size"), [("NRO", "small"), ("NOR", "tiny")])
-def test_wrong_requests(group: str, size: str) -> None:
+def test_invalid_arguments(group: str, size: str) -> None:
     with pytest.raises(InputError, match=f"{'size' if group == 'NOR' else 'group'} .*: choose one of"):
         draw(group, size=size)
 
 
-def test_a_sheared_ball_slides_by_its_depth() -> None:
-    """Half a mm along the first axis for each mm along the third: its top at (0, 0, 4) is now at (2, 0, 4)."""
+def test_sheared_ball() -> None:
+    """With a slide of 0.5 along the first axis, the top at (0, 0, 4) moves to (2, 0, 4)."""
     ball = Ellipsoid(np.zeros(3), (4, 4, 4))
     leaning = Sheared(ball, np.array([0.0, 0, 1]), np.array([0.5, 0, 0]))
     points = np.array([[2, 0, 4], [0, 0, 4], [4, 0, 0], [-2, 0, -4], [0, 0, 0]], np.float32).T.reshape(3, 5, 1, 1)
@@ -167,7 +167,7 @@ def test_blur_within_slices_leaves_the_others_dark_and_noise_is_rician() -> None
     image[4, 4, 1] = 1
     seen = scan(np.random.default_rng(0), image, blur=(1, 1, 0), bias=0, texture=0, noise=0)
     assert not seen[..., [0, 2]].any() and 0 < seen[4, 5, 1] < seen[4, 4, 1] < 0.2
-    # Without signal the magnitude follows Rayleigh's law: its mean is the noise times sqrt(pi / 2).
+    # Without signal the magnitude is Rayleigh distributed: its mean is the noise times sqrt(pi / 2).
     dark = rician(np.random.default_rng(0), np.zeros((60, 60, 60), np.float32), 0.1)
     assert dark.mean() == pytest.approx(0.1 * np.sqrt(np.pi / 2), rel=0.01)
 
@@ -196,7 +196,7 @@ def test_layout_of_acdc(written: Path) -> None:
     assert sorted(path.relative_to(written).as_posix() for path in written.rglob("*.*")) == sorted(expected)
 
 
-def test_cases_know_phase_and_group(written: Path) -> None:
+def test_cases_have_phase_and_group(written: Path) -> None:
     cases = find_cases(written, labelled=True)
     assert [(case["patient"], case["phase"], case["group"]) for case in cases] == [
         ("phantom001", "ED", "NOR"),
@@ -214,7 +214,7 @@ def test_cases_know_phase_and_group(written: Path) -> None:
     assert first.shape == second.shape and np.array_equal(first.affine, second.affine)
 
 
-def test_a_patient_is_the_same_whatever_their_number(written: Path, tmp_path: Path) -> None:
+def test_a_patient_does_not_depend_on_the_number_of_cases(written: Path, tmp_path: Path) -> None:
     fewer = write_phantoms(tmp_path, kind="cine", cases=1, seed=5, size="small")
     files = sorted((fewer / "phantom001").iterdir())
     assert len(files) == 5
@@ -228,8 +228,8 @@ def test_a_patient_is_the_same_whatever_their_number(written: Path, tmp_path: Pa
     assert times == {path: path.stat().st_mtime_ns for path in times}
 
 
-def test_other_phantoms_are_not_mixed_with(written: Path) -> None:
+def test_other_phantoms_are_refused(written: Path) -> None:
     with pytest.raises(InputError, match="holds other phantoms"):
         write_phantoms(written, kind="atrium", cases=2, seed=5, size="small")
-    with pytest.raises(InputError, match="did you mean 'cine'"):
+    with pytest.raises(InputError, match="did you mean cine"):
         write_phantoms(written, kind="cime")

@@ -24,7 +24,7 @@ def centroid(label: np.ndarray, affine: np.ndarray) -> np.ndarray:
     return apply_affine(affine, np.argwhere(label)).mean(0)
 
 
-def test_same_seed_same_arrays_other_seed_others() -> None:
+def test_the_seed_determines_the_arrays() -> None:
     first, again, other = draw(0), draw(0), draw(1)
     for a, b in zip(first, again, strict=True):
         assert a.dtype == b.dtype and np.array_equal(a, b)
@@ -49,7 +49,7 @@ def test_the_atrium_is_one_piece_of_human_size_that_no_threshold_finds() -> None
         assert 30 < millilitres(label, affine) < 110
         assert components(label, np.ones((3, 3, 3)))[1] == 1
         faces = [np.take(label, end, axis) for axis in range(3) for end in (0, -1)]
-        assert not any(face.any() for face in faces)  # whole, with room around it
+        assert not any(face.any() for face in faces)  # not cut off by the border
         inside = [image > level for level in np.quantile(image, np.linspace(0.5, 0.999, 50))]
         best = max(2 * (mask & (label > 0)).sum() / (mask.sum() + label.sum()) for mask in inside)
         assert best < 0.5
@@ -62,7 +62,7 @@ def test_anatomy_does_not_depend_on_the_grid() -> None:
 
 
 @pytest.mark.parametrize("axcodes", ["LPS", "PIR", "ASR", "SAL"])
-def test_storage_order_changes_nothing_else(axcodes: str) -> None:
+def test_axcodes_only_change_the_storage(axcodes: str) -> None:
     image, label, affine = draw(4, axcodes="RAS")
     stored_image, stored_label, stored_affine = draw(4, axcodes=axcodes)
     assert "".join(nib.aff2axcodes(stored_affine)) == axcodes
@@ -93,7 +93,7 @@ def test_left_is_left(seed: int) -> None:
         limits = zip(np.moveaxis(place, -1, 0), (x, y, z), strict=True)
         return np.logical_and.reduce([(low < axis) & (axis < high) for axis, (low, high) in limits])
 
-    midline = 8  # the left atrium lies about 8 mm left of it
+    midline = 8  # the left atrium is about 8 mm left of it
     heart = place[bright & box((-100, 100), (15, 75), (-60, -15))][:, 0] - midline
     assert -np.quantile(heart, 0.02) > np.quantile(heart, 0.98) + 10
     aorta = bright & box((-40, 50), (-55, -30), (-25, 25))
@@ -136,15 +136,15 @@ def test_headers(written: Path) -> None:
         assert all(2.0 <= zoom <= 2.6 for zoom in image.header.get_zooms())
 
 
-def test_a_case_is_the_same_whatever_their_number(written: Path, tmp_path: Path) -> None:
+def test_a_case_does_not_depend_on_the_number_of_cases(written: Path, tmp_path: Path) -> None:
     fewer = write_phantoms(tmp_path, cases=1, seed=5, size="small")
     for name in ("imagesTr/la_001.nii.gz", "labelsTr/la_001.nii.gz"):
         assert (fewer / name).read_bytes() == (written / name).read_bytes()
-    # Case 2 has no label here and has one there; the scan is the same.
+    # Case 2 has no label in the smaller set; the scan is the same.
     assert (fewer / "imagesTs/la_002.nii.gz").read_bytes() == (written / "imagesTr/la_002.nii.gz").read_bytes()
 
 
-def test_the_same_call_keeps_what_is_there_and_adds_what_is_missing(tmp_path: Path) -> None:
+def test_repeated_call_keeps_existing_files_and_adds_missing_ones(tmp_path: Path) -> None:
     out = write_phantoms(tmp_path / "a" / "b", cases=1, size="small")
     lost, kept = out / "labelsTr" / "la_001.nii.gz", out / "imagesTs" / "la_002.nii.gz"
     content, time = lost.read_bytes(), kept.stat().st_mtime_ns
@@ -154,7 +154,7 @@ def test_the_same_call_keeps_what_is_there_and_adds_what_is_missing(tmp_path: Pa
     assert kept.stat().st_mtime_ns == time
 
 
-def test_other_data_is_not_mixed_with(written: Path, tmp_path: Path) -> None:
+def test_other_data_is_refused(written: Path, tmp_path: Path) -> None:
     for other in ({"seed": 6, "cases": 3}, {"seed": 5, "cases": 4}):
         with pytest.raises(InputError, match="holds other phantoms"):
             write_phantoms(written, size="small", **other)
@@ -172,13 +172,13 @@ def test_other_data_is_not_mixed_with(written: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("wrong", "says"),
     [
-        ({"kind": "atrum"}, "did you mean 'atrium'"),
+        ({"kind": "atrum"}, "did you mean atrium"),
         ({"cases": 0}, "cases 0"),
         ({"seed": -1}, "seed -1"),
         ({"size": "tiny"}, "full or small"),
     ],
 )
-def test_wrong_requests_write_nothing(wrong: dict, says: str, tmp_path: Path) -> None:
+def test_invalid_arguments_write_nothing(wrong: dict, says: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=says) as caught:
         write_phantoms(tmp_path / "out", **wrong)
     assert "\n" not in str(caught.value)
@@ -190,7 +190,7 @@ def test_wrong_requests_write_nothing(wrong: dict, says: str, tmp_path: Path) ->
     [{"axcodes": "RAX"}, {"axcodes": "RAA"}, {"axcodes": ""}, {"spacing": (1, 2)}, {"spacing": (1, 1, 0)}]
     + [{"shape": (0, 8, 8)}, {"shape": (8, 8)}, {"size": "huge"}],
 )
-def test_impossible_grids(wrong: dict) -> None:
+def test_invalid_grids(wrong: dict) -> None:
     with pytest.raises(InputError, match=f"{next(iter(wrong))} .*: "):
         draw(**{"shape": (8, 8, 8), **wrong})
 
@@ -199,7 +199,7 @@ def test_distances_of_shapes() -> None:
     points = np.array([[0, 0, 0], [10, 0, 0], [4, 0, 0], [0, 7, 0]], np.float32).T.reshape(3, 4, 1, 1)
     ball = Ellipsoid(np.zeros(3), (4, 4, 4))
     assert ball.distance(points).ravel() == pytest.approx([-4, 6, 0, 3], abs=1e-5)
-    # Turned a quarter about the third axis, the long semi-axis points along the second.
+    # After a quarter turn about the third axis, the long semi-axis is along the second.
     turned = Ellipsoid(np.zeros(3), (9, 4, 4), rotation((0, 0, 90)))
     assert turned.distance(points).ravel() == pytest.approx([-4, 6, 0, -2], abs=1e-5)
     assert np.array(turned.box()) == pytest.approx(np.array([[-4, -9, -4], [4, 9, 4]]))
@@ -222,7 +222,7 @@ def test_paint_gives_partial_volume_and_the_right_volume() -> None:
     assert 0 < canvas.image[9, 9, 15] < 2 == canvas.image[9, 9, 9]
     canvas.paint(Ellipsoid(np.full(3, 9.5), (3, 3, 3)), 1.0, label=None)
     assert canvas.label[9, 9, 9] == 3 and canvas.image[9, 9, 9] == 1
-    canvas.paint(Ellipsoid(np.full(3, 500.0), (3, 3, 3)), 1.0, label=1)  # outside: nothing
+    canvas.paint(Ellipsoid(np.full(3, 500.0), (3, 3, 3)), 1.0, label=1)  # outside the grid: no effect
     assert not (canvas.label == 1).any()
 
 
