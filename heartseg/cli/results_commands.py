@@ -1,4 +1,4 @@
-"""The commands that judge weights under artifacts and compare what was judged."""
+"""The commands that evaluate weights under artifacts, compare evaluations and draw artifacts."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from heartseg.cli.options import Bundle, Labelled, Overlays, Run, Settings, Spli
 def robustness(
     bundle: Bundle,
     data: Labelled,
-    out: Annotated[Path, typer.Option(help="Folder for evaluation_results.json and .csv and the pictures.")],
+    out: Annotated[Path, typer.Option(help="Folder for evaluation_results.json, .csv and pictures.")],
     artifact: Annotated[
         list[str] | None,
-        typer.Option("--artifact", metavar="NAME", help="Only this one, such as motion; may be repeated."),
+        typer.Option("--artifact", metavar="NAME", help="Only this artifact, such as motion; may be repeated."),
     ] = None,
     severity: Annotated[
         str | None,
-        typer.Option(help="Only mild, moderate or severe; or a number for the artifact's first strength."),
+        typer.Option(help="Only mild, moderate or severe, or a number: the artifact's first strength."),
     ] = None,
     split: Split = "all",
     run: Run = None,
@@ -28,7 +28,7 @@ def robustness(
     overlay: Overlays = None,
     set_: Settings = None,
 ) -> None:
-    """Judge weights as evaluate does, clean and under each MRI artifact at three severities.
+    """Evaluate weights as evaluate does, clean and under each MRI artifact at three severities.
 
     Example: heartseg robustness left_atrium --data Task02_Heart --artifact motion --severity 10 --out robust
     """
@@ -40,17 +40,19 @@ def robustness(
 
 
 def compare(
-    a: Annotated[Path, typer.Argument(metavar="A", help="An evaluation: its folder or evaluation_results.json.")],
-    b: Annotated[Path, typer.Argument(metavar="B", help="Another one, of the same cases.")],
+    a: Annotated[Path, typer.Argument(metavar="A", help="An evaluation: its folder or its evaluation_results.json.")],
+    b: Annotated[Path, typer.Argument(metavar="B", help="Another evaluation of the same cases.")],
     out: Annotated[Path, typer.Option(help="Folder for comparison.json, .csv and .png.")] = Path("comparison"),
     metric: Annotated[
         str | None,
-        typer.Option(help="Metric to show, such as dice, hd95 or boundary_dice; default: the first. Files hold all."),
+        typer.Option(help="Metric to show, such as dice or hd95; default: the first. The files hold all metrics."),
     ] = None,
 ) -> None:
     """Compare two evaluations case by case, with a paired test (Wilcoxon signed-rank).
 
-    Evaluations of robustness are compared under every artifact that both have.
+    Robustness evaluations are also compared under every artifact that both have.
+
+    Example: heartseg compare evaluations/one evaluations/two --metric hd95 --out comparison
     """
     from heartseg.report.comparison_figure import draw_comparison
     from heartseg.report.figures import save
@@ -67,15 +69,18 @@ def compare(
 
 
 def gallery(
-    scan: Annotated[Path | None, typer.Argument(help="A NIfTI scan; without one a phantom is drawn.")] = None,
-    out: Annotated[Path, typer.Option(help="Picture to write.")] = Path("gallery.png"),
+    scan: Annotated[Path | None, typer.Argument(help="A NIfTI scan; default: a phantom.")] = None,
+    out: Annotated[Path, typer.Option(help="Picture to write, such as gallery.png.")] = Path("gallery.png"),
     artifact: Annotated[
         list[str] | None,
-        typer.Option("--artifact", metavar="NAME", help="Only this one, such as motion; may be repeated."),
+        typer.Option("--artifact", metavar="NAME", help="Only this artifact, such as motion; may be repeated."),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of where and when the artifacts come.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Random seed of the artifacts.")] = 0,
 ) -> None:
-    """Draw what each MRI artifact does to a scan, mild, moderate and severe."""
+    """Draw a scan under each MRI artifact: mild, moderate and severe.
+
+    Example: heartseg gallery scan.nii.gz --artifact motion --out motion.png
+    """
     from rich.console import Console
     from rich.progress import track
 
@@ -85,14 +90,14 @@ def gallery(
 
     check_picture(out)
     for name in artifact or ():
-        find_artifact(name)  # a slip is told before a scan is read
+        find_artifact(name)  # raises InputError for unknown names before the scan is read
     console = Console(stderr=True)
     draw_gallery(read_scan(scan), out, artifact, seed, lambda rows: track(rows, "artifacts", console=console))
     print(f"picture: {out}")
 
 
 def _number(text: str | None) -> str | float | None:
-    """A severity as the number that it is, else as it is."""
+    """Return a severity as a number if it is one, else unchanged."""
     try:
         value = float(text or "")
     except ValueError:

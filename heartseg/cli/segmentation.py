@@ -1,7 +1,8 @@
-"""``heartseg segment``: one scan after another, with progress, past the bad ones."""
+"""``heartseg segment``: segment scans one by one, with progress, and report those that cannot be segmented."""
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,8 +18,10 @@ from heartseg.data.scans import list_scans, mask_path, mask_target
 from heartseg.errors import InputError, causes, flat, one_line
 from heartseg.inference.segmenter import Segmenter
 from heartseg.machine import machine_line
+from heartseg.results.patient_tables import summarise_patients
+from heartseg.results.tables import PLAIN
 
-LARGEST = 1e9  # mL, of what was found; no scan is as large
+LARGEST = 1e9  # mL; larger than any scan
 
 
 def segment_scans(
@@ -31,21 +34,23 @@ def segment_scans(
     settings: Mapping[str, Any] | None = None,
     paths: Mapping[str, Any] | None = None,
 ) -> int:
-    """Segment scans into ``out`` and say for each its volumes; returns how many could not be segmented.
+    """Segment scans into ``out`` and print the volumes of each; return how many could not be segmented.
 
-    ``out/segmentation.json`` keeps, for each mask, volumes, the anatomical axes used, seconds and provenance.
-    For a bundle that names its ventricles it also keeps the frame's phase, where its Info.cfg tells, and whether
-    the volumes are nominal; what each patient's ventricles eject is said at the end, from all the patient's
-    masks in ``out``, and ``out/clinical.csv`` holds every patient's numbers.
+    ``out/segmentation.json`` records, for each mask, volumes, the anatomical axes used, seconds and provenance. For
+    a bundle that names its ventricles it also records the frame's phase, if Info.cfg gives it, and whether the
+    volumes are nominal; ejection fractions are printed at the end, from all of a patient's masks in ``out``, and
+    ``out/clinical.csv`` holds the numbers of every patient.
 
-    Raises InputError, before any scan is segmented, for input that is missing or contradicts itself.
+    Raises InputError, before any scan is segmented, for missing or contradictory input.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:  # all would write all masks
-        raise InputError("torchrun: segment is one process; start it without, or run the bundle's inference")
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:  # each would write all masks
+        raise InputError(
+            "torchrun: segment runs in one process; start it without torchrun, or run the bundle's inference"
+        )
     scans = [entry["image"] for entry in list_scans(inputs)]
     todo = [scan for scan in scans if not mask_target(scan, out).exists() or overwrite]
     if out.exists() and not out.is_dir():
-        raise InputError(f"{out}: is a file; name a folder with --out")
+        raise InputError(f"{out}: is a file; use a folder with --out")
     own = {**(paths or {}), **({"weights": str(weights.resolve())} if weights else {}), **(settings or {})}
     if overwrite:
         own["overwrite"] = True
@@ -53,8 +58,7 @@ def segment_scans(
     phases = {scan: phase_of(scan) for scan in scans} if segmenter.ventricles else {}
     say_command(segmenter.folder, "inference", segmenter.files, own)
     say(machine_line(segmenter.device, segmenter.amp, 0))
-    plain: Any = {"markup": False, "emoji": False, "highlight": False, "soft_wrap": True}  # a name may hold [ ]
-    console, errors = Console(**plain), Console(stderr=True, **plain)
+    console, errors = Console(**PLAIN), Console(stderr=True, **PLAIN)
     records: dict[str, Any] = _records(out)
     failed = 0
     columns = (
@@ -70,11 +74,11 @@ def segment_scans(
             try:
                 mask = segmenter(scan, save=True)
             except (ValueError, RuntimeError, MemoryError, OSError) as error:
-                # One scan that MONAI or torch cannot take, or that is too large, does not cost the others.
+                # A scan that MONAI or torch cannot process, or that is too large, must not stop the others.
                 failed += 1
                 if not isinstance(error, InputError):
-                    reason = flat(list(causes(error))[-1])  # what led to it, not what MONAI makes of it
-                    error = InputError(f"{scan}: cannot be segmented ({reason}); look at it in a viewer")
+                    reason = flat(list(causes(error))[-1])  # the original error, not the one that MONAI wraps it in
+                    error = InputError(f"{scan}: cannot be segmented ({reason}); open it in a viewer")
                 errors.print(f"heartseg: {error}", style="red")
             else:
                 target = mask_path(scan, out)
@@ -84,7 +88,7 @@ def segment_scans(
                 console.print(one_line(f"{target}: {volumes}{empty}{nominal}, {mask.seconds:.1f} s"))
                 records[target.name] = {
                     "scan": str(scan),
-                    "millilitres": mask.millilitres,  # not rounded: ejection fractions come from them
+                    "millilitres": mask.millilitres,  # not rounded, since ejection fractions are computed from them
                     **({"phase": phases[scan], "nominal": mask.nominal} if segmenter.ventricles else {}),
                     "anatomy": mask.anatomy,
                     "seconds": round(mask.seconds, 2),
@@ -93,10 +97,6 @@ def segment_scans(
                 write_json(out / "segmentation.json", records)
             progress.advance(task)
     if segmenter.ventricles:
-        from heartseg.results.patient_tables import (
-            summarise_patients,  # with its room come all that draws: not for every bundle
-        )
-
         there = {name: record for name, record in records.items() if (out / name).is_file()}
         for line in summarise_patients(there, segmenter.ventricles, [mask_path(scan, out).name for scan in scans], out):
             console.print(line)
@@ -112,8 +112,7 @@ def segment_scans(
 
 
 def _records(out: Path) -> dict[str, Any]:
-    import json
-
+    """Read the usable records of an earlier ``segmentation.json``; none if there is no such file."""
     try:
         content = json.loads((out / "segmentation.json").read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
@@ -122,7 +121,7 @@ def _records(out: Path) -> dict[str, Any]:
 
 
 def _is_record(record: Any) -> bool:
-    """Whether an entry of a ``segmentation.json``, which may have been edited, tells volumes to go on with."""
+    """Return whether an entry of a ``segmentation.json``, which may have been edited, has valid volumes."""
     volumes = record.get("millilitres") if isinstance(record, dict) else None
     if not isinstance(volumes, dict) or record.get("phase") not in (None, *PHASES):
         return False

@@ -1,4 +1,4 @@
-"""The doors: what they say, what they leave behind, and how they refuse. In this process, but for the first."""
+"""The commands: their output, the files they leave, and their errors."""
 
 import json
 import shlex
@@ -11,19 +11,19 @@ import pytest
 from answers import refused, tree
 
 BUNDLE = Path(__file__).resolve().parents[2] / "bundles" / "left_atrium"
-# Whoever must be quick: a coarse grid and one small window.
+# For speed: a coarse grid and one small window.
 QUICK = ["--overlay", "demo", "--set", "spacing=[8, 8, 8]", "--set", "roi_size=[32, 32, 32]", "--set", "overlap=0"]
 
 
-def at_once(answer):
-    """As refused, with nothing else said before."""
+def only_error(answer):
+    """Return the error as `refused` does, and check that it is the only output."""
     assert len(answer[2].splitlines()) == 1
     return refused(answer)
 
 
 @pytest.fixture
 def empty(tmp_path, monkeypatch):
-    """An empty working folder; whoever refuses leaves it so."""
+    """An empty working folder, which refused commands leave empty."""
     folder = tmp_path / "here"
     folder.mkdir()
     monkeypatch.chdir(folder)
@@ -41,7 +41,7 @@ def test_check_of_a_good_data_set(phantoms, heartseg):
     assert out.splitlines()[-1].startswith("0 errors, ")
 
 
-def test_check_knows_which_labels_may_occur(phantoms, heartseg):
+def test_check_with_allowed_labels(phantoms, heartseg):
     assert heartseg("check", phantoms, "--labels", "0,1")[0] == 0
     status, out, _ = heartseg("check", phantoms, "--labels", "0,2")
     assert status == 2
@@ -49,7 +49,7 @@ def test_check_knows_which_labels_may_occur(phantoms, heartseg):
     assert len(errors) == 6 and all("holds the label 1" in line for line in errors)
 
 
-def test_check_of_a_broken_data_set_says_each_fault_in_one_line(phantoms, heartseg, tmp_path):
+def test_check_reports_each_fault_in_one_line(phantoms, heartseg, tmp_path):
     shutil.copytree(phantoms, tmp_path / "data")
     images, labels = tmp_path / "data" / "imagesTr", tmp_path / "data" / "labelsTr"
     (images / "la_001.nii.gz").write_text("no image")
@@ -66,19 +66,19 @@ def test_check_of_a_broken_data_set_says_each_fault_in_one_line(phantoms, hearts
     assert out.splitlines()[-1].startswith(f"{len(errors)} errors, ")
 
 
-def test_check_refuses_what_is_no_list_of_labels_and_no_folder(phantoms, heartseg, empty):
-    assert at_once(heartseg("check", phantoms, "--labels", "0,x")).startswith("--labels 0,x: ")
-    assert "nowhere" in at_once(heartseg("check", "nowhere"))
+def test_check_refuses_invalid_labels_and_missing_folders(phantoms, heartseg, empty):
+    assert only_error(heartseg("check", phantoms, "--labels", "0,x")).startswith("--labels 0,x: ")
+    assert "nowhere" in only_error(heartseg("check", "nowhere"))
 
 
-def test_phantom_writes_a_data_set_and_says_where(heartseg, empty):
+def test_phantom_writes_a_data_set_and_prints_its_folder(heartseg, empty):
     status, out, _ = heartseg("phantom", "drawn", "--cases", 1, "--seed", 3, "--size", "small")
     assert (status, out) == (0, "phantoms: drawn\n")
     for part in ("imagesTr", "labelsTr", "imagesTs"):
         assert len(list((empty / "drawn" / part).glob("*.nii.gz"))) == 1
     again = tree(empty)
-    assert "other phantoms" in at_once(heartseg("phantom", "drawn", "--cases", 1, "--seed", 4, "--size", "small"))
-    assert "atrium" in at_once(heartseg("phantom", "new", "--kind", "atrum"))
+    assert "other phantoms" in only_error(heartseg("phantom", "drawn", "--cases", 1, "--seed", 4, "--size", "small"))
+    assert "atrium" in only_error(heartseg("phantom", "new", "--kind", "atrum"))
     assert tree(empty) == again
 
 
@@ -87,7 +87,7 @@ def test_phantom_writes_a_data_set_and_says_where(heartseg, empty):
 
 @pytest.fixture
 def scans(phantoms, tmp_path):
-    """A scan, a text file that calls itself one, a name with a markup's brackets, and a path with a space."""
+    """A scan, a text file named like one, a name with markup brackets, and a path with a space."""
     folder = tmp_path / "my scans"
     folder.mkdir()
     image = nib.load(phantoms / "imagesTs" / "la_007.nii.gz").slicer[::2, ::2, ::2]
@@ -97,7 +97,7 @@ def scans(phantoms, tmp_path):
     return [folder / name for name in ("first.nii.gz", "bad.nii.gz", "last[bold].nii")]
 
 
-def test_segment_goes_on_past_a_bad_scan_and_skips_what_is_done(scans, seeded_weights, heartseg, tmp_path):
+def test_segment_continues_after_a_bad_scan_and_skips_existing_masks(scans, seeded_weights, heartseg, tmp_path):
     masks = tmp_path / "masks"
     words = ["segment", "left_atrium", *scans, "--weights", seeded_weights, *QUICK, "--out", masks]
     status, out, err = heartseg(*words)
@@ -118,7 +118,7 @@ def test_segment_goes_on_past_a_bad_scan_and_skips_what_is_done(scans, seeded_we
 
     before = tree(masks)
     status, out, _ = heartseg(*words)
-    assert status == 2  # the bad one is tried again
+    assert status == 2  # the bad one is retried
     assert out.splitlines() == [
         "0 segmented, 2 skipped since they have a mask (--overwrite redoes them), 1 could not be segmented"
     ]
@@ -133,7 +133,7 @@ def test_segment_goes_on_past_a_bad_scan_and_skips_what_is_done(scans, seeded_we
     assert set(json.loads((masks / "segmentation.json").read_text())) == {"first.nii.gz", "last[bold].nii.gz"}
 
 
-def test_the_printed_line_is_what_segment_does(scans, seeded_weights, heartseg, tmp_path):
+def test_the_printed_line_is_equivalent_to_segment(scans, seeded_weights, heartseg, tmp_path):
     words = ["segment", "left_atrium", scans[0], "--weights", seeded_weights, *QUICK, "--out", tmp_path / "masks"]
     _, _, err = heartseg(*words)
     (line,) = [line for line in err.splitlines() if "python -m monai.bundle" in line]
@@ -151,7 +151,7 @@ def test_the_printed_line_is_what_segment_does(scans, seeded_weights, heartseg, 
     }
 
 
-def test_a_folder_is_segmented_and_two_scans_of_one_name_are_refused(scans, seeded_weights, heartseg, empty):
+def test_a_folder_is_segmented_and_two_scans_with_one_name_are_refused(scans, seeded_weights, heartseg, empty):
     scans[1].unlink()
     status, out, _ = heartseg(
         "segment", "left_atrium", scans[0].parent, "--weights", seeded_weights, *QUICK, "--out", "m"
@@ -160,7 +160,7 @@ def test_a_folder_is_segmented_and_two_scans_of_one_name_are_refused(scans, seed
     (scans[0].parent / "twin").mkdir()
     twin = shutil.copy(scans[0], scans[0].parent / "twin")
     words = ["segment", "left_atrium", scans[0], twin, "--weights", seeded_weights, "--out", "n"]
-    assert "its mask would replace that of" in at_once(heartseg(*words))
+    assert "its mask would replace that of" in only_error(heartseg(*words))
     assert not Path("n").exists()
 
 
@@ -175,13 +175,13 @@ WRONG = {
     "brackets": (["left_atrium", "--set", "spacing=[2, 2"], "is not valid YAML"),
     "weights": (["left_atrium", "--weights", "nowhere.pt"], "nowhere.pt: no such file"),
     "run": (["left_atrium", "--run", "."], "holds no model.pt"),
-    "both": (["left_atrium", "--run", ".", "--weights", "model.pt"], "both name weights"),
+    "both": (["left_atrium", "--run", ".", "--weights", "model.pt"], "both give weights"),
 }
 
 
 @pytest.mark.parametrize("fault", WRONG)
 @pytest.mark.parametrize("door", ["segment", "evaluate", "robustness"])
-def test_wrong_words_are_refused_in_one_line_and_nothing_is_written(door, fault, phantoms, heartseg, empty):
+def test_invalid_options_are_refused_in_one_line_and_nothing_is_written(door, fault, phantoms, heartseg, empty):
     words, said = WRONG[fault]
     data = [phantoms / "imagesTs"] if door == "segment" else ["--data", phantoms]
     assert said in refused(heartseg(door, words[0], *data, *words[1:], "--out", "out"))
@@ -189,9 +189,9 @@ def test_wrong_words_are_refused_in_one_line_and_nothing_is_written(door, fault,
 
 
 @pytest.mark.parametrize("fault", ["bundle", "overlay", "id", "setting", "brackets"])
-def test_so_does_training(fault, phantoms, heartseg, empty):
+def test_training_refuses_them_too(fault, phantoms, heartseg, empty):
     words, said = WRONG[fault]
-    assert said in at_once(heartseg("train", *words[:1], "--data", phantoms, *words[1:], "--out", "out"))
+    assert said in only_error(heartseg("train", *words[:1], "--data", phantoms, *words[1:], "--out", "out"))
     assert list(empty.iterdir()) == []
 
 
@@ -204,32 +204,32 @@ def test_missing_data_are_refused(door, seeded_weights, heartseg, empty):
 
 
 def test_a_missing_scan_is_refused_before_others_are_segmented(scans, seeded_weights, heartseg, empty):
-    said = at_once(
+    said = only_error(
         heartseg("segment", "left_atrium", scans[0], "no.nii.gz", "--weights", seeded_weights, "--out", "out")
     )
     assert said.startswith("no.nii.gz: ")
     assert list(empty.iterdir()) == []
 
 
-def test_an_unknown_part_of_the_split_is_refused(phantoms, seeded_weights, heartseg, empty):
+def test_an_unknown_split_is_refused(phantoms, seeded_weights, heartseg, empty):
     words = ["--data", phantoms, "--weights", seeded_weights, "--split", "tset", "--out", "out"]
     assert "'tset' is unknown" in refused(heartseg("evaluate", "left_atrium", *words))
     assert list(empty.iterdir()) == []
 
 
 @pytest.mark.parametrize("held", ["model.pt", "checkpoint.pt", "training_metrics.json"])
-def test_a_folder_that_holds_what_no_run_left_is_left_as_it_is(held, phantoms, heartseg, empty):
+def test_a_folder_with_files_not_of_a_run_is_not_touched(held, phantoms, heartseg, empty):
     (empty / "run").mkdir()
     (empty / "run" / held).write_bytes(b"weeks of work")
     before = tree(empty)
     said = refused(heartseg("train", "left_atrium", "--data", phantoms, "--out", "run"))
-    assert said == f"{empty / 'run'}: holds {held}, and not as a run of heartseg; name another output folder"
+    assert said == f"{empty / 'run'}: holds {held} that no run of heartseg left there; use another output folder"
     assert tree(empty) == before and [path.name for path in empty.rglob("*")] == ["run", held]
 
 
-def test_training_says_the_line_it_stands_for(phantoms, heartseg, empty):
+def test_training_prints_the_equivalent_line(phantoms, heartseg, empty):
     (empty / "run").mkdir()
-    (empty / "run" / "model.pt").touch()  # so that it says the line and stops
+    (empty / "run" / "model.pt").touch()  # so that it prints the line and stops
     words = ["--data", phantoms, "--overlay", "quick", "--set", "seed=3", "--max-minutes", 1.5, "--out", "run"]
     _, _, err = heartseg("train", "left_atrium", *words)
     (line,) = [line for line in err.splitlines() if "python -m monai.bundle" in line]
@@ -241,7 +241,7 @@ def test_training_says_the_line_it_stands_for(phantoms, heartseg, empty):
     assert shlex.split(line) == shlex.split(expected)
 
 
-def test_a_device_can_be_named(phantoms, seeded_weights, heartseg, tmp_path):
+def test_the_device_can_be_set(phantoms, seeded_weights, heartseg, tmp_path):
     words = [
         "segment",
         "left_atrium",

@@ -1,23 +1,23 @@
-"""`--help` lists every door, explains its options, and answers at once."""
+"""`--help` lists every command, explains its options, and is fast."""
 
 import pytest
 
 
-def test_help_lists_every_door(python):
+def test_help_lists_every_command(python):
     ended = python("-c", "from heartseg.cli.app import main; main()", "--help")
     assert ended.returncode == 0 and ended.stderr == ""
-    for door in ("demo", "train", "segment", "evaluate", "robustness", "compare", "check", "phantom", "data"):
-        assert f" {door} " in ended.stdout
+    for command in ("demo", "train", "segment", "evaluate", "robustness", "compare", "check", "phantom", "data"):
+        assert f" {command} " in ended.stdout
 
 
 def test_help_needs_neither_torch_nor_monai(python):
-    """`heartseg --help` answers at once."""
+    """`heartseg --help` is fast."""
     script = "import sys; from heartseg.cli.app import app; print(sorted({'torch', 'monai'} & set(sys.modules)))"
     assert python("-c", script).stdout == "[]\n"
 
 
 @pytest.mark.parametrize(
-    ("door", "options"),
+    ("command", "options"),
     [
         ("train", ["--data", "--out", "--overlay", "--set", "--weights", "--max-minutes", "--download"]),
         ("segment", ["--out", "--overwrite", "--run", "--weights", "--overlay", "--set"]),
@@ -30,12 +30,12 @@ def test_help_needs_neither_torch_nor_monai(python):
         ("demo", ["--out"]),
     ],
 )
-def test_each_door_explains_its_options(door, options, heartseg):
-    status, out, _ = heartseg(door, "--help")
+def test_each_command_explains_its_options(command, options, heartseg):
+    status, out, _ = heartseg(command, "--help")
     assert status == 0
     assert [option for option in options if option not in out] == []
 
 
-def test_data_fetch_explains_itself(heartseg):
+def test_data_fetch_help(heartseg):
     status, out, _ = heartseg("data", "fetch", "--help")
     assert status == 0 and "task02" in out and "--out" in out

@@ -1,4 +1,4 @@
-"""`heartseg robustness` and `heartseg compare`: what they write, what stays the same, how they refuse."""
+"""`heartseg robustness` and `heartseg compare`: their files, their output, their errors."""
 
 import csv
 import json
@@ -10,13 +10,13 @@ from answers import refused
 import heartseg.data.scans
 from heartseg.artifacts import ARTIFACTS, LEVELS
 
-# Two unseen cases on a coarse grid, one small window each.
+# Two unseen cases on a coarse grid, with one small window each.
 QUICK = ["--overlay", "demo", "--set", "spacing=[8, 8, 8]", "--set", "roi_size=[32, 32, 32]", "--set", "overlap=0"]
 
 
 @pytest.fixture
-def judge(phantoms, seeded_weights, heartseg, tmp_path):
-    """Run evaluate or robustness on two cases: the content of the results and what was said."""
+def run_command(phantoms, seeded_weights, heartseg, tmp_path):
+    """Run evaluate or robustness on two cases; return the results, and both outputs."""
 
     def call(door, name, *words):
         out = tmp_path / name
@@ -29,8 +29,8 @@ def judge(phantoms, seeded_weights, heartseg, tmp_path):
     return call
 
 
-def test_clean_and_every_artifact(judge, tmp_path, monkeypatch):
-    plain, _, _ = judge("evaluate", "plain", "--set", "pictures=0")
+def test_clean_and_every_artifact(run_command, tmp_path, monkeypatch):
+    plain, _, _ = run_command("evaluate", "plain", "--set", "pictures=0")
     read, original = [], heartseg.data.scans.read_nifti
 
     def counted(path, **how):
@@ -38,7 +38,7 @@ def test_clean_and_every_artifact(judge, tmp_path, monkeypatch):
         return original(path, **how)
 
     monkeypatch.setattr(heartseg.data.scans, "read_nifti", counted)
-    found, said, _ = judge("robustness", "robust")
+    found, said, _ = run_command("robustness", "robust")
 
     assert len(read) == len(set(read)) == 4  # image and label of two cases, once for all 28 conditions
     assert list(found) == ["clean", *ARTIFACTS, "memory_gib", "provenance"]
@@ -72,33 +72,35 @@ def test_clean_and_every_artifact(judge, tmp_path, monkeypatch):
     assert all(name in said for name in ARTIFACTS)
 
 
-def test_asked_for_by_name_and_number_with_workers_or_without(judge):
-    level, _, _ = judge("robustness", "level", "--artifact", "motion", "--artifact", "noise", "--set", "pictures=0")
+def test_artifacts_by_name_and_severities_by_number_with_and_without_workers(run_command):
+    level, _, _ = run_command(
+        "robustness", "level", "--artifact", "motion", "--artifact", "noise", "--set", "pictures=0"
+    )
     assert [name for name in level if name in ARTIFACTS] == ["motion", "noise"]
     workers = ["--set", "num_workers=2", "--set", "pictures=0"]
-    number, _, _ = judge("robustness", "number", "--artifact", "motion", "--severity", "10", *workers)
+    number, _, _ = run_command("robustness", "number", "--artifact", "motion", "--severity", "10", *workers)
     assert number["clean"] == level["clean"]
     moderate = {**level["motion"]["severities"]["moderate"], "severity": "10"}
     assert number["motion"] == {**moderate, "severities": {"10": moderate}}
     assert number["motion"]["cases"] != number["clean"]["cases"]
 
-    none, _, _ = judge("robustness", "none", "--artifact", "motion", "--severity", "0", "--set", "pictures=0")
+    none, _, _ = run_command("robustness", "none", "--artifact", "motion", "--severity", "0", "--set", "pictures=0")
     assert (none["motion"]["cases"], none["motion"]["drop_percent"]) == (none["clean"]["cases"], 0)
 
 
-def test_another_seed_gives_other_artifacts_and_the_same_clean(judge, tmp_path):
+def test_another_seed_gives_other_artifacts_and_the_same_clean(run_command, tmp_path):
     split = tmp_path / "split.json"
     split.write_text(json.dumps({"train": ["la_002"], "val": ["la_001"]}))
     words = ["--artifact", "noise", "--severity", "severe", "--set", f"split_file={split}", "--set", "pictures=0"]
-    one, other = (judge("robustness", f"seed {seed}", *words, "--set", f"seed={seed}")[0] for seed in (0, 3))
+    one, other = (run_command("robustness", f"seed {seed}", *words, "--set", f"seed={seed}")[0] for seed in (0, 3))
     assert one["clean"] == other["clean"] and [case["id"] for case in one["clean"]["cases"]] == ["la_001"]
     assert one["noise"]["cases"] != other["noise"]["cases"]
     assert (one["provenance"]["seed"], other["provenance"]["seed"]) == (0, 3)
 
 
-def test_strengths_of_ones_own(judge):
+def test_custom_strengths(run_command):
     words = ["--artifact", "motion", "--set", "strengths::motion::degrees=12", "--set", "pictures=0"]
-    found, _, err = judge("robustness", "own", *words, "--set", "strengths::motion::translation=[2, 4, 8]")
+    found, _, err = run_command("robustness", "own", *words, "--set", "strengths::motion::translation=[2, 4, 8]")
     assert [level["strengths"] for level in found["motion"]["severities"].values()] == [
         {"degrees": 12, "translation": 2},
         {"degrees": 12, "translation": 4},
@@ -113,9 +115,9 @@ def test_strengths_of_ones_own(judge):
     assert values["--strengths"] == "{'motion': {'degrees': 12, 'translation': [2, 4, 8]}}"
 
 
-def test_what_makes_the_artifacts_is_kept_and_compared(judge, heartseg, tmp_path):
+def test_settings_of_artifacts_are_recorded_and_compared(run_command, heartseg, tmp_path):
     words = ["--artifact", "motion", "--severity", "10", "--set", "pictures=0"]
-    found, _, _ = judge("robustness", "a", *words, "--set", "strengths::motion::moves=8", "--set", "seed=5")
+    found, _, _ = run_command("robustness", "a", *words, "--set", "strengths::motion::moves=8", "--set", "seed=5")
     assert found["motion"]["settings"] == found["motion"]["severities"]["10"]["settings"] == {"moves": 8}
     source = found["provenance"]
     assert {key: source[key] for key in ("artifacts", "severity", "strengths", "seed")} == {
@@ -124,7 +126,7 @@ def test_what_makes_the_artifacts_is_kept_and_compared(judge, heartseg, tmp_path
         "strengths": {"motion": {"moves": 8}},
         "seed": 5,
     }
-    plain, _, _ = judge("robustness", "b", *words)
+    plain, _, _ = run_command("robustness", "b", *words)
     assert plain["motion"]["settings"] == plain["provenance"]["strengths"] == {}
     status, said, _ = heartseg("compare", tmp_path / "a", tmp_path / "b", "--out", tmp_path / "compared")
     assert status == 0 and "- motion: moves 8 in A, not set in B" in said
@@ -134,8 +136,8 @@ def test_what_makes_the_artifacts_is_kept_and_compared(judge, heartseg, tmp_path
 WRONG = {
     "artifact": (["--artifact", "motoin"], "artifact motoin: unknown; did you mean motion?"),
     "severity": (["--severity", "modrate"], "severity modrate: is not a strength; give 0"),
-    "negative": (["--severity", "-3"], "severity -3: is not a strength"),
-    "infinite": (["--severity", "inf"], "severity inf: is not a strength"),
+    "negative": (["--severity", "-3"], "severity: -3 is not a "),
+    "infinite": (["--severity", "inf"], "severity: inf is not a finite number"),
     "too much": (["--artifact", "slice_dropout", "--severity", "10"], "more than all slices"),
     "too much for one": (["--severity", "10"], "10 sets the first strength of every artifact: select some"),
     "strength": (["--set", "strengths::motion::degres=3"], "motion: degres: unknown setting; did you mean degrees?"),
@@ -145,8 +147,8 @@ WRONG = {
 
 
 @pytest.mark.parametrize("fault", WRONG)
-def test_wrong_words_are_refused_before_anything_is_loaded(fault, heartseg, tmp_path, monkeypatch):
-    """There are neither data nor weights, and nobody asks for them."""
+def test_invalid_options_are_refused_before_anything_is_loaded(fault, heartseg, tmp_path, monkeypatch):
+    """There are no data and no weights, and neither is missed."""
     monkeypatch.chdir(tmp_path)
     words, said = WRONG[fault]
     common = ["--data", "nowhere", "--weights", "nowhere.pt", "--out", "out"]
@@ -162,7 +164,9 @@ def test_wrong_words_are_refused_before_anything_is_loaded(fault, heartseg, tmp_
         (["--weights", "nowhere.pt"], "nowhere.pt: no such file"),
     ],
 )
-def test_missing_things_are_refused(words, said, phantoms, seeded_weights, heartseg, tmp_path, monkeypatch):
+def test_missing_data_split_and_weights_are_refused(
+    words, said, phantoms, seeded_weights, heartseg, tmp_path, monkeypatch
+):
     monkeypatch.chdir(tmp_path)
     common = ["--data", phantoms, "--weights", seeded_weights, "--out", "out"]
     assert said in refused(heartseg("robustness", "left_atrium", *common, *words))

@@ -1,4 +1,4 @@
-"""A folder of scans: none is harmed, and none keeps the others from their masks."""
+"""Segmenting folders: scans are never overwritten, and a bad one does not stop the others."""
 
 from __future__ import annotations
 
@@ -49,13 +49,13 @@ def test_scans_that_are_not_in_mm_do_not_stop_the_others(
     assert "b.nii.gz: spacing 0.002 x 0.002 x 0.002 is not in mm" in err
 
 
-def test_one_scan_named_twice_is_one_scan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_scan_given_twice_is_one_scan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = scan(tmp_path / "a.nii.gz")
     monkeypatch.chdir(tmp_path)
     assert len(list_scans(["a.nii.gz", "./a.nii.gz", path])) == 1
 
 
-def test_what_trained_the_initial_weights_counts_as_seen(tmp_path: Path) -> None:
+def test_cases_that_trained_the_initial_weights_count_as_seen(tmp_path: Path) -> None:
     def case(name: str) -> dict[str, str]:
         return {"id": name, "patient": name, "image": name, "label": name}
 
@@ -67,5 +67,5 @@ def test_what_trained_the_initial_weights_counts_as_seen(tmp_path: Path) -> None
 
 def test_several_processes_are_refused(monkeypatch, tmp_path):
     monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(InputError, match="^torchrun: segment is one process; start it without"):
+    with pytest.raises(InputError, match="^torchrun: segment runs in one process; start it without"):
         segment_scans("left_atrium", [tmp_path], tmp_path / "out")
