@@ -1,4 +1,4 @@
-"""Archives of a data set, sound or not, in memory."""
+"""Archives of a data set, valid or not, in memory."""
 
 import io
 import random
@@ -14,7 +14,7 @@ SOUND = {
 
 
 def tar_of(files=SOUND, *members, mode="w"):
-    """An archive of {name: content} and of ready TarInfo entries."""
+    """Return an archive of {name: content} and of ready TarInfo entries."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode=mode) as tar:
         for name, content in files.items():

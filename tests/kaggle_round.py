@@ -1,4 +1,4 @@
-"""A kernel's round: what the stub received is run with Kaggle's folders faked, and its outputs are served again."""
+"""A kernel's round trip: run what the stub received in faked Kaggle folders, and serve the outputs again."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ KERNEL = "alice/heartseg-left-atrium"
 
 
 def quick(bundle: str, epochs: int) -> list[str]:
-    """Options that make a training one of a few seconds."""
+    """Return options for a training of a few seconds."""
     settings = [*RECIPES[bundle][1], f"epochs={epochs}"]
     return ["--overlay", "quick", *(word for setting in settings for word in ("--set", setting))]
 
@@ -28,7 +28,7 @@ def attach_phantoms(root: Path, cases: int = 4) -> None:
 def run_pushed(stub: Stub, root: Path, python: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run the script that was pushed last, as Kaggle does, with its folders in ``root``; its log goes to stdout.
 
-    Of heartseg it finds only what it carries: the process starts without the checkout.
+    It finds only its own copy of heartseg: the process starts without the checkout.
     """
     script = root / "script.py"
     script.write_text(stub.pushed[-1]["text"], encoding="utf-8")
@@ -46,7 +46,7 @@ def run_pushed(stub: Stub, root: Path, python: str | Path, **environment: str) -
 
 
 def serve_outputs(stub: Stub, root: Path, log: str) -> None:
-    """Let what lies in ``root/working`` be the output of the kernel's last run."""
+    """Serve the files of ``root/working`` as the output of the kernel's last run."""
     working = root / "working"
     paths = [path for path in sorted(working.rglob("*")) if path.is_file()]
     stub.serve({path.relative_to(working).as_posix(): path.read_bytes() for path in paths})

@@ -1,4 +1,4 @@
-"""A run as a kernel leaves it: its files and their manifest."""
+"""The outputs of kernels: their files and manifests."""
 
 import hashlib
 import json
@@ -23,7 +23,7 @@ def manifest_of(files, **about):
 
 
 def earlier_output(folder: Path, epochs: int, bundle: str = "left_atrium") -> Path:
-    """What a session left behind, in small."""
+    """Write the output of an earlier session, in small."""
     (folder / "pictures").mkdir(parents=True)
     for name in ("checkpoint.pt", "model.pt", "run.lock", "evaluation_results.json", "pictures/a.png"):
         (folder / name).write_text(f"{name} of {epochs}")

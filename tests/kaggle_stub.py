@@ -1,6 +1,6 @@
 """A Kaggle on the loopback interface for the real kaggle client. It accepts absolute-form request lines, as a proxy.
 
-A test says what the service holds and does (`Stub`'s fields and `Stub.faults`), then looks at what was asked of it.
+A test sets what the service holds and does (`Stub`'s fields and `Stub.faults`), then checks the calls that it received.
 """
 
 import base64
@@ -28,7 +28,7 @@ STORAGE = "http://127.0.0.1"  # another host, to which no credentials go
 
 @dataclass
 class Fault:
-    """What goes wrong with one answer: a status, a header, or one of the ``how`` below.
+    """A fault of one answer: a status, a header, or one of the ``how`` below.
 
     drop: the connection closes without an answer. truncate: it closes in the middle of the body. hang: it is
     accepted and nothing comes. endless: the body goes on beyond what was agreed, without a length.
@@ -51,7 +51,7 @@ class Call:
 
 
 class Stub:
-    """What the service holds and how it behaves."""
+    """The content and the behaviour of the service."""
 
     def __init__(self) -> None:
         self.port = 0
@@ -67,7 +67,7 @@ class Stub:
         self.datasets: dict[str, bytes] = {}  # OWNER/SLUG: the zip
         self.faults: dict[str, list[Fault]] = {}  # by the name of a call or file; each is used once, in order
         self.calls: list[Call] = []
-        self.tunnels: list[str] = []  # https addresses that somebody tried to reach through this machine
+        self.tunnels: list[str] = []  # https addresses that a client tried to reach through this machine
         self.released = threading.Event()
 
     @property
@@ -76,30 +76,30 @@ class Stub:
         return [call.body for call in self.calls if call.name == "SaveKernel"]
 
     def asked(self, name: str) -> int:
-        """How often a call, or a file, was asked for."""
+        """Return how often a call or a file was requested."""
         return sum(call.name == name for call in self.calls)
 
     def serve(self, files: dict[str, bytes]) -> None:
-        """Let these be the kernel's output."""
+        """Serve these files as the kernel's output."""
         self.files = list(files.items())
 
     def fail(self, name: str, *faults: Fault) -> None:
-        """Let the next answers to a call, or for a file, go wrong."""
+        """Let the next answers to a call, or for a file, fail."""
         self.faults.setdefault(name, []).extend(faults)
 
     def url(self, name: str) -> str:
-        """The signed address of a file of the output."""
+        """Return the signed address of a file of the output."""
         return self.urls.get(name) or f"{STORAGE}/files/{quote(name, safe='')}?X-Goog-Signature={SIGNATURE}"
 
     @property
     def environment(self) -> dict[str, str]:
-        """What leads an unmodified client here. HOME and KAGGLE_CONFIG_DIR are the test's to set."""
+        """The environment that leads an unmodified client here. HOME and KAGGLE_CONFIG_DIR are left to the test."""
         here = f"http://127.0.0.1:{self.port}"
         proxies = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), here)
         return {"KAGGLE_API_ENVIRONMENT": "LOCALHOST", **proxies, "no_proxy": "", "NO_PROXY": ""}
 
     def reply(self, name: str, body: dict) -> dict:
-        """The answer of the service to a call."""
+        """Return the answer of the service to a call."""
         if name == "SaveKernel":
             slug = body["slug"]
             url = f"https://www.kaggle.com/code/{slug}"
@@ -212,7 +212,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class Server(ThreadingHTTPServer):
-    """The server that a `Stub` answers through; who hangs up on it is no fault of it."""
+    """The server of a `Stub`; connections that the client closes are not errors."""
 
     daemon_threads = True
     stub: Stub
@@ -239,11 +239,11 @@ def running() -> Iterator[Stub]:
 
 
 def refusal(call: Callable[..., object], *args: object, **keys: object) -> str:
-    """The one line of the InputError that a call raises; it shows no secret."""
+    """Return the line of the InputError that a call raises, after checking that it shows no secret."""
     with pytest.raises(InputError) as caught:
         call(*args, **keys)
     line = str(caught.value)
-    assert "\n" not in line and not [secret for secret in SECRETS if secret in line], "a secret was told"
+    assert "\n" not in line and not [secret for secret in SECRETS if secret in line], "a secret was shown"
     return line
 
 

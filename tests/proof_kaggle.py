@@ -1,7 +1,7 @@
-"""The proof that a kernel runs where there is nothing: from push to pull, and on from there. ``make proof`` runs it.
+"""Proof that a kernel runs in an empty environment, from push to pull, and resumes. ``make proof`` runs it.
 
 Two kernels are pushed to a stub of the service. Their scripts run in an empty virtual environment, which they fill
-from the package index; the second, in two processes, goes on with the output of the first. Nothing is left behind.
+from the package index; the second, in two processes, resumes the output of the first. No file stays behind.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ BUNDLE, NAME = "left_atrium", KERNEL.partition("/")[2]
 
 
 def command(stub: kaggle_stub.Stub, home: Path, *words: object) -> str:
-    """What a command of heartseg prints, as alice who is signed in at the stub."""
+    """Return the output of a heartseg command, as alice who is signed in at the stub."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("KAGGLE_")}
     signed_in = {"HOME": str(home), "KAGGLE_CONFIG_DIR": str(home), "KAGGLE_USERNAME": kaggle_stub.USER}
     environment = {**kept, **stub.environment, **signed_in, "KAGGLE_KEY": kaggle_stub.KEY, "COLUMNS": "200"}
@@ -52,16 +52,16 @@ def kernel(stub: kaggle_stub.Stub, folder: Path, number: int, python: Path, earl
 
 
 def main() -> None:
-    """Status 1 where a kernel fails, or what comes back is not what it left."""
+    """Exit with status 1 if a kernel fails, or if the pulled files differ from its outputs."""
     with tempfile.TemporaryDirectory(prefix="heartseg-proof-") as temporary, kaggle_stub.running() as stub:
         folder = Path(temporary)
         subprocess.run([sys.executable, "-m", "venv", folder / "empty"], check=True)
         python, out, earlier = folder / "empty" / "bin" / "python", folder / "run", None
         for number in (1, 2):
             earlier = kernel(stub, folder, number, python, earlier)
-            told = command(stub, folder, "pull", KERNEL, "--out", out).splitlines()
-            print("\n".join(told[-2:]))
-            if f"{number} epochs, finished" not in told[-2]:
+            printed = command(stub, folder, "pull", KERNEL, "--out", out).splitlines()
+            print("\n".join(printed[-2:]))
+            if f"{number} epochs, finished" not in printed[-2]:
                 raise SystemExit(f"kernel {number}: not {number} epochs")
             left = {path.name: path.read_bytes() for path in (earlier / "working").glob("*.pt")}
             if left != {path.name: path.read_bytes() for path in out.glob("*.pt")}:

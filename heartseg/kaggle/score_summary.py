@@ -28,7 +28,7 @@ class Run(NamedTuple):
 
     @property
     def finished(self) -> bool:
-        """Whether it reached its last epoch, or stopped early by its own rule."""
+        """True if it reached its last epoch, or stopped early by its own rule."""
         return self.manifest.get("finished") is True
 
     def text(self, key: str) -> str:

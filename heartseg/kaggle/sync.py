@@ -76,8 +76,8 @@ def sync(
         sleep: pauses for seconds.
 
     Raises:
-        InputError: an invalid name, a kernel that failed or was cancelled, whatever `heartseg.kaggle.pull.pull`
-            refuses, a folder that cannot be written.
+        InputError: an invalid name, a kernel that failed or was cancelled, the errors of
+            `heartseg.kaggle.pull.pull`, a folder that cannot be written.
     """
     if not kernel:
         raise InputError("kernel: is empty; give OWNER/KERNEL, in the Action as the variable KAGGLE_KERNEL")

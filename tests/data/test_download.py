@@ -64,7 +64,7 @@ def test_progress_goes_to_stderr(server, tmp_path, capfd):
     assert "Task02_Heart.tar" in err
 
 
-def test_a_folder_that_is_not_whole_is_left_alone(server, tmp_path):
+def test_an_incomplete_folder_is_left_alone(server, tmp_path):
     folder = get(server, tmp_path)
     (folder / "labelsTr" / "a.nii.gz").unlink()
     line = fault(server, tmp_path)
@@ -98,7 +98,7 @@ def test_a_server_that_sends_another_range(server, tmp_path):
     assert server.ranges == ["bytes=70000-", None]
 
 
-def test_a_part_that_is_already_whole(server, tmp_path):
+def test_a_part_that_is_complete(server, tmp_path):
     part_of(tmp_path, server.content)
     get(server, tmp_path)
     assert server.ranges == [f"bytes={len(server.content)}-"]
@@ -113,7 +113,7 @@ def test_a_part_of_another_file_costs_a_second_download(server, tmp_path, length
     assert names(tmp_path) == WHOLE
 
 
-def test_a_dropped_connection_is_taken_up_again(server, tmp_path):
+def test_a_dropped_connection_is_resumed(server, tmp_path):
     server.cuts = [50000, 60000]
     get(server, tmp_path)
     assert server.ranges == [None, "bytes=50000-", "bytes=110000-"]
@@ -171,7 +171,7 @@ def test_the_published_checksum_is_the_default(server, tmp_path):
     assert "the checksum differs" in fault(server, tmp_path, md5=None)
 
 
-def test_an_archive_that_lies_there_is_verified_used_and_kept(server, tmp_path):
+def test_an_existing_archive_is_verified_used_and_kept(server, tmp_path):
     archive = tmp_path / "Task02_Heart.tar"
     archive.write_bytes(server.content[:-1])
     assert f"{archive}: the checksum differs" in fault(server, tmp_path)
@@ -186,7 +186,7 @@ def test_names_that_lead_out_of_the_folder(server, tmp_path, name):
     server.content = tar_of({**SOUND, name: b"evil"})
     line = fault(server, tmp_path / "out")
     assert f"{name!r} leads out of its folder; do not use this archive" in line
-    assert names(tmp_path) == ["out/Task02_Heart.tar"]  # judged before anything was unpacked
+    assert names(tmp_path) == ["out/Task02_Heart.tar"]  # checked before anything was unpacked
 
 
 @pytest.mark.parametrize(
@@ -241,7 +241,7 @@ def test_too_little_space_to_unpack(server, tmp_path, monkeypatch):
     assert names(tmp_path) == ["Task02_Heart.tar"]
 
 
-def test_a_disk_that_fills_up_is_not_taken_for_the_network(server, tmp_path, monkeypatch):
+def test_a_full_disk_is_not_taken_for_a_network_error(server, tmp_path, monkeypatch):
     class Full:
         def __init__(self, *args):
             pass

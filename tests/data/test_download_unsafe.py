@@ -1,4 +1,4 @@
-"""Archives that would harm: nothing is written outside their folder, nothing is left half-unpacked, memory is safe."""
+"""Unsafe archives: nothing is written outside the folder, nothing is left half-unpacked, memory is bounded."""
 
 import gzip
 import hashlib
@@ -18,7 +18,7 @@ ODD = "Task02_Heart/odd"
 
 
 def block(name, size, kind=tarfile.REGTYPE):
-    """A member's header alone, with whatever size it claims, and no content."""
+    """Return the header of a member alone, with the size that it claims, and no content."""
     info = tarfile.TarInfo(name)
     info.type = kind
     content = bytearray(info.tobuf())
@@ -33,12 +33,12 @@ def octal(size):
 
 
 def base256(size):
-    """As GNU tar writes what octal digits do not hold, negative numbers too."""
+    """Return a number as GNU tar writes those that octal digits cannot hold, negative ones too."""
     return (b"\xff" if size < 0 else b"\x80") + (size & (2**88 - 1)).to_bytes(11, "big")
 
 
 def pax(**attributes):
-    """A member whose pax header holds these."""
+    """Return a member with these pax headers."""
     info = tarfile.TarInfo(ODD)
     info.pax_headers = attributes
     return info
@@ -85,7 +85,7 @@ def refused(server, out, content):
 
 
 @pytest.mark.parametrize("name", UNSAFE)
-def test_an_archive_that_would_harm_is_refused_and_leaves_nothing(name, server, tmp_path):
+def test_an_unsafe_archive_is_refused_and_leaves_nothing(name, server, tmp_path):
     content, said = UNSAFE[name]
     (tmp_path / "mine.txt").write_text("of before")
     before = tree(tmp_path)

@@ -1,4 +1,4 @@
-"""A stub of Kaggle on the loopback interface, the environment that leads the real client there, and discretion."""
+"""A stub of Kaggle on the loopback interface, an environment that leads the client there, and a watch on secrets."""
 
 import logging
 import os
@@ -29,7 +29,7 @@ def nobody(monkeypatch, tmp_path_factory):
 
 @pytest.fixture
 def stub(nobody, monkeypatch):
-    """The stub, and an environment that leads a client, also one in a process of its own, to it as alice."""
+    """The stub, and an environment that leads a client to it as alice, also from a separate process."""
     with kaggle_stub.running() as stub:
         for name, value in stub.environment.items():
             monkeypatch.setenv(name, value)
@@ -80,7 +80,7 @@ def get(service, serve, tmp_path):
 
 @pytest.fixture
 def refused(get, tmp_path):
-    """A pull that is refused and changes nothing; what it says."""
+    """Return the error of a pull that is refused and changes nothing."""
 
     def call(**keys):
         before = tree(tmp_path)

@@ -37,7 +37,7 @@ def not_found():
 
 
 def signed_in(stub):
-    """Who signs in and calls, and by which kind of authorization."""
+    """Sign in and call; return the user and the kind of authorization."""
     service = Service.connect()
     service.status("alice/heartseg-toy")
     return service.username, stub.calls[-1].headers["Authorization"].split()[0]
@@ -84,7 +84,7 @@ def test_a_login_of_the_client(stub, home):
     assert signed_in(stub) == ("alice", "Bearer")
 
 
-def test_a_login_that_is_none(stub, home):
+def test_an_invalid_login(stub, home):
     put(home / "credentials.json", {"username": "alice"})
     assert refusal(Service.connect).endswith("credentials.json: has no valid login; run kaggle auth login")
 
@@ -93,7 +93,7 @@ def test_variables_of_missing_secrets_count_as_not_set(stub, home, monkeypatch):
     """A workflow sets them all, and leaves those empty whose secret is missing."""
     for name, value in zip(PAIR, ("alice", KEY), strict=True):
         monkeypatch.setenv(name, value)
-    put(home / "access_token", "")  # nor does an empty file
+    put(home / "access_token", "")  # an empty file counts as no token
     for empty in (" ", ""):
         monkeypatch.setenv("KAGGLE_API_TOKEN", empty)
         assert signed_in(stub) == ("alice", "Basic")
@@ -134,7 +134,7 @@ def test_a_wrong_key(stub, home, monkeypatch):
     assert line == f"alice/heartseg-toy: the server answers 401 (Unauthenticated); {refused}"
 
 
-def test_none(stub, home, monkeypatch):
+def test_no_credentials(stub, home, monkeypatch):
     line = refusal(Service.connect)
     json_file = home / "kaggle.json"
     assert line.startswith(f"no credentials for Kaggle: KAGGLE_API_TOKEN is not set, and there is no {json_file}; make")
@@ -171,7 +171,7 @@ def test_a_kaggle_json_that_is_not_whole(home, content, said):
     assert said in not_found()
 
 
-def test_tokens_that_are_none(home, monkeypatch, tmp_path):
+def test_invalid_tokens(home, monkeypatch, tmp_path):
     for value, said in (("tök", "KAGGLE_API_TOKEN: holds blanks,"), ("a\nb", "KAGGLE_API_TOKEN: holds blanks, line")):
         monkeypatch.setenv("KAGGLE_API_TOKEN", value)
         assert said in not_found()
@@ -209,7 +209,7 @@ def test_redaction():
 
 
 @pytest.mark.parametrize("value", ["eyJ" + "A" * 400, "~nobody123/token"])
-def test_what_is_no_path_is_never_shown(stub, home, monkeypatch, value):
+def test_a_token_is_never_shown(stub, home, monkeypatch, value):
     monkeypatch.setenv("KAGGLE_API_TOKEN", value)
     stub.fail("IntrospectToken", Fault(status=403))
     line = refusal(Service.connect)

@@ -1,4 +1,4 @@
-"""The page on Kaggle says what the commands understand."""
+"""The commands, links, secrets and variables in docs/kaggle.md exist."""
 
 import re
 import shlex
@@ -25,7 +25,7 @@ def test_every_command_of_the_room_is_there():
 
 
 @pytest.mark.parametrize("line", sorted(set(COMMANDS)))
-def test_commands_are_understood(line):
+def test_commands_are_valid(line):
     from heartseg.cli.app import app
 
     command, words = typer.main.get_command(app), shlex.split(line)
@@ -36,7 +36,7 @@ def test_commands_are_understood(line):
 
 
 @pytest.mark.parametrize("page", ["kaggle.md", "troubleshooting.md"])
-def test_links_lead_somewhere(page):
+def test_links_have_targets(page):
     for file, _, anchor in (
         link.partition("#") for link in re.findall(r"\]\((?!http)([^)]+)\)", (DOCS / page).read_text())
     ):

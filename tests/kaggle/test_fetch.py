@@ -22,7 +22,7 @@ def moved(place):
 
 
 def linked(name, target="../../etc", kind=stat.S_IFLNK):
-    """A sound zip with a link or a device beside."""
+    """Return a valid zip with a link or a device added."""
     buffer = io.BytesIO(zip_of(SOUND))
     with zipfile.ZipFile(buffer, "a") as archive:
         info = zipfile.ZipInfo(name)
@@ -33,14 +33,14 @@ def linked(name, target="../../etc", kind=stat.S_IFLNK):
 
 
 def encrypted():
-    """A sound zip, but for the mark of its last member that it is encrypted."""
+    """Return a zip whose last member is marked as encrypted."""
     content = bytearray(zip_of(SOUND))
     content[content.rindex(b"PK\1\2") + 8] |= 1
     return bytes(content)
 
 
 def lying():
-    """A zip whose last member claims less than it holds."""
+    """Return a zip whose last member claims less than it holds."""
     content = bytearray(zip_of({**SOUND, ODD: bytes(10**6)}))
     at = content.rindex(b"PK\1\2") + 24
     content[at : at + 4] = struct.pack("<I", 10)
@@ -60,7 +60,7 @@ def names(folder):
 
 
 @pytest.mark.parametrize("place", ["Task02_Heart/", "", "heart/Task02_Heart/", "Heart MRI/"])
-def test_a_copy_wherever_it_lies_in_the_zip(get, stub, tmp_path, place):
+def test_a_copy_in_any_folder_of_the_zip(get, stub, tmp_path, place):
     stub.datasets[SLUG] = zip_of({**moved(place), "README.md": b"beside"} if place else moved(place))
     status, out, err = get("--dataset", SLUG)
     assert (status, out) == (0, f"data: {tmp_path / 'data' / 'Task02_Heart'}\n") and SLUG in err
@@ -71,7 +71,7 @@ def test_a_copy_wherever_it_lies_in_the_zip(get, stub, tmp_path, place):
     ).stat().st_mode & 0o777
 
 
-def test_what_is_there_is_not_fetched(get, stub, tmp_path, monkeypatch):
+def test_existing_data_are_not_fetched(get, stub, tmp_path, monkeypatch):
     stub.datasets[SLUG] = zip_of(SOUND)
     get("--dataset", SLUG)
     stub.calls.clear()
@@ -142,7 +142,7 @@ def test_a_download_that_fails_leaves_nothing(get, stub, tmp_path, name, fault, 
         (zip_of({"imagesTr/a.nii.gz": b"x" * 999}), "does not hold the data set Task02_Heart ("),
     ],
 )
-def test_a_zip_that_would_harm_or_is_none(get, stub, tmp_path, content, said):
+def test_unsafe_and_invalid_zips(get, stub, tmp_path, content, said):
     stub.datasets[SLUG] = content
     (tmp_path / "mine.txt").write_text("of before")
     line = refused(get("--dataset", SLUG))
@@ -150,7 +150,7 @@ def test_a_zip_that_would_harm_or_is_none(get, stub, tmp_path, content, said):
     assert names(tmp_path) == ["mine.txt"] and list((tmp_path / "data").iterdir()) == []
 
 
-def test_options_that_do_not_fit(heartseg, get, tmp_path):
+def test_invalid_options(heartseg, get, tmp_path):
     words = ("data", "fetch", "task02", "--out", tmp_path)
     assert "--from floppy: is not a source of data sets" in refused(heartseg(*words, "--from", "floppy"))
     assert "--dataset bob/heart: is for copies on Kaggle" in refused(heartseg(*words, "--dataset", SLUG))

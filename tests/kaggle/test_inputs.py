@@ -1,4 +1,4 @@
-"""What is attached to a kernel: data wherever Kaggle mounts them, and the output of an earlier session."""
+"""Finding the inputs of a kernel: data in any place where Kaggle mounts them, and the output of an earlier session."""
 
 import shutil
 
@@ -14,7 +14,7 @@ from heartseg.phantoms.writing import write_phantoms
 
 
 @pytest.mark.parametrize("place", ["heart", "datasets/alice/heart", "datasets/alice/heart/Task02_Heart/deeper"])
-def test_data_are_found_wherever_they_are_mounted(place, phantoms, tmp_path):
+def test_data_are_found_in_every_mount(place, phantoms, tmp_path):
     (tmp_path / "other" / "notes").mkdir(parents=True)
     shutil.copytree(phantoms, tmp_path / place)
     assert find_data(tmp_path) == tmp_path / place
@@ -59,7 +59,7 @@ def test_no_data_and_broken_data(phantoms, tmp_path):
 # An earlier output
 
 
-def test_the_earlier_output_with_the_most_epochs_is_taken_up(tmp_path):
+def test_the_earlier_output_with_the_most_epochs_is_resumed(tmp_path):
     inputs, working = tmp_path / "input", tmp_path / "working"
     earlier_output(inputs / "heartseg-left-atrium", 20)
     earlier_output(inputs / "notebooks" / "alice" / "older", 9)
@@ -69,7 +69,7 @@ def test_the_earlier_output_with_the_most_epochs_is_taken_up(tmp_path):
     assert (working / "checkpoint.pt").read_text() == "checkpoint.pt of 20"
 
 
-def test_an_output_without_checkpoint_or_manifest_is_none(tmp_path):
+def test_an_output_without_checkpoint_or_manifest_is_ignored(tmp_path):
     (earlier_output(tmp_path / "a", 3) / "checkpoint.pt").unlink()
     (earlier_output(tmp_path / "b", 3) / "manifest.json").unlink()
     assert take_earlier_run(tmp_path, "left_atrium", tmp_path / "working") is None

@@ -1,4 +1,4 @@
-"""The bootstrap: a damaged archive, what counts as installed, and pip with tiny wheels in an environment of its own."""
+"""The bootstrap: a damaged archive, what counts as installed, and pip with tiny wheels in a separate environment."""
 
 import base64
 import hashlib
@@ -70,7 +70,7 @@ def test_a_damaged_script_ends_with_one_line(damage, tmp_path, capsys, monkeypat
     assert list(tmp_path.rglob("*")) == [tmp_path / "working"] and sys.path == path
 
 
-def test_another_python_is_told(tmp_path, capsys, monkeypatch):
+def test_another_python_is_reported(tmp_path, capsys, monkeypatch):
     coded, checksum = packed(a="one")
     monkeypatch.setenv(kernel.ROOT_VARIABLE, str(tmp_path))
     assert main({"sha256": checksum, "python": ">=4.0"}, coded) == 2
@@ -81,7 +81,7 @@ def test_another_python_is_told(tmp_path, capsys, monkeypatch):
 
 
 def wheel(folder: Path, name: str, version: str, needs: str | None = None) -> Path:
-    """A wheel of one module that says its version."""
+    """Write a wheel of one module with its version."""
     folder.mkdir(parents=True, exist_ok=True)
     path, about = folder / f"{name}-{version}-py3-none-any.whl", f"{name}-{version}.dist-info"
     metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
@@ -98,7 +98,7 @@ def wheel(folder: Path, name: str, version: str, needs: str | None = None) -> Pa
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory):
-    """The Python of an environment that holds pip and a torch of the platform's own."""
+    """The Python of an environment with pip and the platform's torch."""
     folder = tmp_path_factory.mktemp("environment")
     subprocess.run([sys.executable, "-m", "venv", folder], check=True, capture_output=True)
     python = folder / "bin" / "python"
@@ -140,7 +140,7 @@ def test_pip_installs_what_is_missing_from_wheels_and_nothing_else(install, tmp_
     assert said == ["heartseg: installs tiny>=1"]
     assert (have["tiny"], have["inner"], have["torch"]) == ("1.0", "1.0", "2.9.0+cu126")  # the tested ones, not 2.0
     assert install(["torch>=2.8", "tiny>=1"]) == (have, [])  # a version that fits is left alone
-    # One that does not fit is replaced, and what was beside it stays, whatever is newer.
+    # One that does not fit is replaced, and the others stay, even if there are newer ones.
     have, said = install(["tiny>=2"])
     assert (have["tiny"], have["inner"]) == ("2.0", "1.0")
     assert said == ["heartseg: installs tiny>=2", "heartseg: replaced tiny 1.0 by 2.0"]
@@ -182,7 +182,7 @@ def test_without_internet_and_wheels_one_line_says_what_is_missing(install):
     assert "absent" not in have
 
 
-def test_a_working_folder_that_is_none(tmp_path, capsys, monkeypatch):
+def test_a_working_folder_that_is_a_file(tmp_path, capsys, monkeypatch):
     (tmp_path / "working").write_text("a file")
     monkeypatch.setenv("HEARTSEG_KAGGLE_ROOT", str(tmp_path))
     assert main({}, "") == 2

@@ -54,7 +54,7 @@ def test_a_folder_behind_a_link_is_not_searched(tmp_path):
     assert read_manifest(write_manifest(tmp_path / "run", {}))["files"] == {}
 
 
-def test_a_number_that_is_none_is_refused(tmp_path):
+def test_an_invalid_number_is_refused(tmp_path):
     with pytest.raises(ValueError, match="JSON"):
         write_manifest(tmp_path, {"dice": float("nan")})
     assert list(tmp_path.iterdir()) == []
@@ -89,7 +89,7 @@ BAD = [
 
 
 @pytest.mark.parametrize("name", [*BAD, None, 3, "a\u2028b", "\ud800"])
-def test_names_that_lead_elsewhere(name, tmp_path):
+def test_names_that_lead_out_of_the_folder(name, tmp_path):
     assert "is not a valid name for a file of a kernel's output" in refusal(safe_name, name)
     if isinstance(name, str) and name != "\ud800":
         assert "is not a valid name for a file" in refusal(read_manifest, written(tmp_path, {"files": {name: SOUND}}))
@@ -111,7 +111,7 @@ def test_names_that_lead_elsewhere(name, tmp_path):
         "[" * 9999,
     ],
 )
-def test_what_is_no_manifest(tmp_path, content):
+def test_invalid_manifests(tmp_path, content):
     assert refusal(read_manifest, written(tmp_path, content)) == (
         "manifest.json: is not the manifest of a run; push the kernel again"
     )
@@ -122,7 +122,7 @@ def test_what_is_no_manifest(tmp_path, content):
     [SOUND | {"size": size} for size in (-1, 1.5, "1", None, True)]
     + [SOUND | {"sha256": digest} for digest in ("", "0" * 63, "A" * 64, "0" * 64 + "\n", 0, None)],
 )
-def test_an_entry_that_is_none(tmp_path, entry):
+def test_invalid_entries(tmp_path, entry):
     path = written(tmp_path, {"files": {"model.pt": entry}})
     assert refusal(read_manifest, path) == (
         "manifest.json: the size or sha256 of model.pt is invalid; push the kernel again"
@@ -141,7 +141,7 @@ def test_a_manifest_that_is_too_large_or_missing(tmp_path):
     assert refusal(read_manifest, path) == f"{path}: cannot be read (No such file or directory)"
 
 
-def test_what_is_not_allowed_is_not_wanted():
+def test_other_names_are_not_wanted():
     manifest = {"files": {"model.pt": SOUND, "evil.py": SOUND, "pictures/a.png": SOUND}}
     assert list(wanted(manifest)) == ["model.pt", "pictures/a.png"]
     assert not allowed("pictures/../model.pt") and not allowed("x/model.pt") and not allowed(MANIFEST)
@@ -161,7 +161,7 @@ def test_differences(tmp_path):
     verify(tmp_path, {"files": {"config.yaml": manifest["files"]["config.yaml"], "evil.py": SOUND}})
 
 
-def test_a_manifest_of_thousands_of_files_is_none(tmp_path):
+def test_a_manifest_of_thousands_of_files_is_refused(tmp_path):
     files = {f"pictures/{number}.png": {"size": 1, "sha256": "0" * 64} for number in range(501)}
     (tmp_path / "manifest.json").write_text(json.dumps({"files": files}))
     with pytest.raises(InputError, match=r"names 501 files, over 500"):

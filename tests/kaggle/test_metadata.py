@@ -1,4 +1,4 @@
-"""What a kernel's metadata may hold, and what the kaggle client would let pass."""
+"""Checks of a kernel's metadata, beyond those of the kaggle client."""
 
 import json
 from pathlib import Path
@@ -23,12 +23,12 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture
 def folder(tmp_path):
-    """A folder with the file of code."""
+    """A folder with the code file."""
     (tmp_path / "kernel.py").write_text("print()")
     return tmp_path
 
 
-def test_the_repository_has_sound_metadata_with_every_field_said(folder):
+def test_the_repository_has_valid_and_complete_metadata(folder):
     content = read_metadata(ROOT / FILE)
     assert lint(content, folder) == [] and metadata_warnings(content) == []
     assert list(content) == list(DEFAULTS)
@@ -137,7 +137,7 @@ def test_warnings(options, said):
     assert said in warning
 
 
-def test_options_lie_over_the_base():
+def test_options_override_the_base():
     base = {"docker_image": "gcr.io/x", "dataset_sources": ["bob/b"], "id": "bob/other", "enable_internet": True}
     made = compose_metadata(
         "ventricles", "alice", base, ["alice/a", "bob/b"], "none", None, "alice/wheels", True, False
@@ -161,7 +161,7 @@ def test_options_lie_over_the_base():
 
 
 @pytest.mark.parametrize("content", [None, b"{", b"[]", b"\xff"])
-def test_a_file_that_holds_no_metadata(content, tmp_path):
+def test_an_invalid_metadata_file(content, tmp_path):
     path = tmp_path / FILE
     if content is not None:
         path.write_bytes(content)

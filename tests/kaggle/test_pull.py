@@ -106,7 +106,7 @@ def test_the_table_of_scores(get, serve, capsys, monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"{", b"[]", b'{"clean": {}}', b'{"clean": null}', b"\xff"])
-def test_scores_that_are_none_are_not_shown(get, serve, capsys, content):
+def test_invalid_scores_are_not_shown(get, serve, capsys, content):
     serve({**FILES, "evaluation_results.json": content})
     assert get().changed
     assert "evaluation_results.json: is not the table of an evaluation" in capsys.readouterr().err
@@ -127,7 +127,7 @@ def test_scores_that_are_none_are_not_shown(get, serve, capsys, content):
     ],
 )
 @pytest.mark.parametrize("earlier", [False, True])
-def test_what_is_not_as_it_should_be_is_refused(get, refused, serve, name, content, said, earlier):
+def test_invalid_outputs_are_refused(get, refused, serve, name, content, said, earlier):
     if earlier:
         serve({"config.yaml": b"of before"})
         get()
@@ -155,7 +155,7 @@ def test_a_download_that_breaks_off_once(get, stub, tmp_path):
     assert get().changed and held(tmp_path)["model.pt"] == FILES["model.pt"]
 
 
-def test_names_that_are_there_twice(refused, stub):
+def test_duplicate_names(refused, stub):
     stub.files.append(("model.pt", b"evil"))
     assert "model.pt occurs twice" in refused()
 
@@ -175,7 +175,7 @@ def test_no_manifest(refused, stub, capsys):
     assert "  one\n  heartseg: no data\n" in capsys.readouterr().err
 
 
-def test_what_is_not_on_the_list_stays_there(get, serve, stub, tmp_path):
+def test_other_files_are_not_downloaded(get, serve, stub, tmp_path):
     serve({**FILES, "evil.py": b"import os", "pictures/x/y.png": b""})
     get()
     assert set(held(tmp_path)) == {*FILES, MANIFEST}
@@ -212,7 +212,7 @@ def test_a_file_in_the_place_of_the_folder(refused, tmp_path):
     assert f"{tmp_path / 'run'}: holds other files" in refused()
 
 
-def test_a_link_that_leads_elsewhere_is_not_followed(get, refused, serve, tmp_path):
+def test_a_link_out_of_the_folder_is_not_followed(get, refused, serve, tmp_path):
     get()
     (tmp_path / "elsewhere").mkdir()
     shutil.rmtree(tmp_path / "run" / "pictures")
@@ -266,7 +266,7 @@ def test_a_place_that_cannot_be_written(service, serve, tmp_path):
     )
 
 
-def test_who_stops_a_download_leaves_nothing(get, service, tmp_path, monkeypatch):
+def test_an_interrupted_download_leaves_nothing(get, service, tmp_path, monkeypatch):
     def interrupt(*args):
         raise KeyboardInterrupt
 

@@ -55,7 +55,7 @@ def test_wheels_stand_for_the_internet(stub, heartseg):
         (["left_atrium", "--out", "x"], "add --dry-run"),
     ],
 )
-def test_what_is_wrong_is_refused_before_anything_is_asked(words, said, stub, heartseg, tmp_path, monkeypatch):
+def test_errors_are_found_before_any_call(words, said, stub, heartseg, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert said in refused(heartseg("kaggle", "push", *words))
     assert stub.calls == [] and list(tmp_path.iterdir()) == []

@@ -1,4 +1,4 @@
-"""What people read of a sync, also where what came from Kaggle is odd."""
+"""The title and Markdown of a sync, also for odd content from Kaggle."""
 
 import json
 
@@ -38,11 +38,11 @@ class TestTitle:
     def test_difference(self, run):
         assert title(run(0.9012), run(0.8972)) == "Kaggle: ventricles Dice 0.9012 (+0.0040)"
 
-    def test_a_difference_that_is_none_has_no_minus(self, run):
+    def test_a_zero_difference_has_no_minus(self, run):
         assert title(run(0.90001), run(0.90002)) == "Kaggle: ventricles Dice 0.9000 (+0.0000)"
 
     @pytest.mark.parametrize("odd", ["NaN", None, True, 1e300, float("nan"), [0.9]])
-    def test_what_is_no_dice(self, odd, run):
+    def test_an_invalid_dice(self, odd, run):
         assert title(Run({"bundle": "b", "dice": odd, "finished": True}, run().folder)) == "Kaggle: b, no Dice"
         assert number(odd) is None
 
@@ -129,7 +129,7 @@ class TestMarkdown:
 
 
 class TestOutputs:
-    def test_written_after_what_is_there(self, tmp_path, monkeypatch):
+    def test_outputs_are_appended(self, tmp_path, monkeypatch):
         output, summary = tmp_path / "output", tmp_path / "summary"
         output.write_text("a=1\n")
         monkeypatch.setenv("GITHUB_OUTPUT", str(output))
@@ -144,7 +144,7 @@ class TestOutputs:
                 write_outputs({"branch": text})
         assert not (tmp_path / "output").exists()
 
-    def test_elsewhere_nothing_is_written(self, monkeypatch):
+    def test_outside_an_action_nothing_is_written(self, monkeypatch):
         monkeypatch.delenv("GITHUB_OUTPUT", raising=False)
         monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
         write_outputs({"changed": "true"}, "## T")

@@ -1,4 +1,4 @@
-"""The script that is pushed: the same for the same commit, small, and nothing in it that should not be."""
+"""The script that is pushed: reproducible, small, and without unwanted content."""
 
 import ast
 import io
@@ -41,7 +41,7 @@ def taken_apart(text):
 
 
 @pytest.mark.parametrize("bundle", BUNDLES, ids=lambda path: path.name)
-def test_what_is_in_it(bundle):
+def test_content(bundle):
     options = session_options(bundle, ["alice/heart"], ["quick"], ["epochs=3"])
     made = kernel_script(bundle, options, internet=False)
     assert made.text.isascii() and len(made.text) < LIMIT
@@ -58,7 +58,7 @@ def test_what_is_in_it(bundle):
     assert header["python"] == project["requires-python"] and header["internet"] is False
     assert set((ROOT / "constraints.txt").read_text().splitlines()[1:]) <= set(header["pins"])
     assert (header["bundle"], header["heartseg"], header["commit"]) == (bundle.name, heartseg.__version__, made.commit)
-    # Names and sizes are those that are told; weights, pictures and caches are not among them.
+    # Names and sizes are as reported; weights, pictures and caches are not among them.
     assert {name: len(content) for name, content in files.items()} == made.files
     assert list(files) == sorted(files) and made.sha256 == header["sha256"]
     assert {Path(name).suffix for name in files} <= {".py", ".yaml", ".json", ".md", ".conf", ""}
@@ -82,7 +82,7 @@ def git(folder, *words, **environment):
 
 @pytest.fixture(scope="module")
 def commit(tmp_path_factory):
-    """A repository of one commit, with what a script is made of as it lies here."""
+    """A repository of one commit, with copies of the files that a script contains."""
     folder = tmp_path_factory.mktemp("origin")
     ignore = shutil.ignore_patterns("__pycache__", "*.pt", "runs", "eval", "masks", "robust", "*.png")
     for name in ("heartseg", "bundles"):
@@ -96,7 +96,7 @@ def commit(tmp_path_factory):
 
 
 def script_of(clone, out, **environment):
-    """What `heartseg kaggle script` of a clone writes, in a process of its own; its text and what it warned of."""
+    """Run `heartseg kaggle script` of a clone in a separate process; return its text and its warnings."""
     found = {**os.environ, "PYTHONPATH": str(clone), "PYTHONDONTWRITEBYTECODE": "1", **environment}
     call = [sys.executable, "-m", "heartseg", "kaggle", "script", "left_atrium", "--out", out]
     ended = subprocess.run(call, cwd=clone, env=found, capture_output=True, text=True)
@@ -134,7 +134,7 @@ def test_the_same_commit_gives_the_same_script(commit, tmp_path):
     assert not [name for name in files if "cached" in name or name.endswith(".pt")]
 
 
-def test_changes_are_packed_and_told(commit, tmp_path):
+def test_changes_are_packed_with_a_warning(commit, tmp_path):
     clone = tmp_path / "clone"
     git(tmp_path, "clone", "-q", commit, clone)
     (clone / "bundles" / "left_atrium" / "configs" / "mine.yaml").write_text("epochs: 3\n")  # nobody has added it
@@ -168,7 +168,7 @@ def test_lines_end_as_on_unix(tmp_path):
     assert files[f"bundles/mine/{name}"] == (ROOT / "bundles" / "left_atrium" / name).read_bytes()
 
 
-def test_what_is_too_large_is_refused(tmp_path):
+def test_a_script_that_is_too_large_is_refused(tmp_path):
     shutil.copytree(ROOT / "bundles" / "left_atrium", tmp_path / "mine", ignore=shutil.ignore_patterns("*.pt"))
     (tmp_path / "mine" / "configs" / "large.yaml").write_bytes(os.urandom(LIMIT).replace(b"\r\n", b"  "))
     with pytest.raises(InputError, match=r"over Kaggle's 1,000,000; .* bundles/mine/configs/large.yaml \(1,000,000 b"):
@@ -196,7 +196,7 @@ def test_what_only_a_bundle_needs_is_required(tmp_path):
         ({"minutes": 0}, "--minutes 0: "),
     ],
 )
-def test_options_that_no_session_can_have_are_refused(options, said):
+def test_invalid_options_are_refused(options, said):
     with pytest.raises(InputError) as error:
         session_options(ROOT / "bundles" / "left_atrium", **options)
     assert said in str(error.value)

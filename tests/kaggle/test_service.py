@@ -1,4 +1,4 @@
-"""The service, by the real kaggle client, against the stub."""
+"""The service, with the real kaggle client, against the stub."""
 
 import json
 import os
@@ -96,25 +96,25 @@ def test_a_listing_without_end(service, stub, monkeypatch):
 @pytest.mark.parametrize(
     "name", ["../x", "a/../../x", "/abs/x", "a\\..\\x", "C:x", "C:/x", "//host/x", "a\nb", "", "."]
 )
-def test_a_name_that_leads_elsewhere(service, stub, name):
+def test_a_name_that_leads_out_of_the_folder(service, stub, name):
     stub.serve({"model.pt": b"", name: b""})
     assert "is not a valid name for a file" in refusal(service.outputs, KERNEL)
 
 
-def test_a_name_that_is_there_twice(service, stub):
+def test_a_duplicate_name(service, stub):
     stub.files = [("model.pt", b"1"), ("a", b""), ("model.pt", b"2")]
     stub.page_size = 2
     assert refusal(service.outputs, KERNEL) == f"outputs of {KERNEL}: model.pt occurs twice; nothing was downloaded"
 
 
 @pytest.mark.parametrize("kernel", ["alone", "a/b/c", "../x", "a/", "a/b?c=d", "a b/c", ""])
-def test_what_is_no_kernel(service, stub, kernel):
+def test_invalid_kernels(service, stub, kernel):
     assert "write OWNER/NAME" in refusal(service.status, kernel)
     assert "write OWNER/NAME" in refusal(service.outputs, kernel)
     assert stub.calls == []
 
 
-def test_halves_of_a_name():
+def test_owner_and_name():
     assert owner_and_name("alice/a-b_1") == ("alice", "a-b_1")
 
 
@@ -153,14 +153,14 @@ print(service.username, service.status({KERNEL!r}).name, logging.getLogger().lev
 
 
 def test_without_the_client_and_with_its_surprises(stub):
-    """heartseg.kaggle can be imported without the client, which is missed when it is needed.
+    """heartseg.kaggle can be imported without the client, and says so when it needs it.
 
     As it stands, importing it tries a token without a time limit, and VERBOSE makes it print its headers.
     """
     environment = {**os.environ, "KAGGLE_API_TOKEN": TOKEN, "VERBOSE": "1"}
     command = [sys.executable, "-c", WITHOUT_AND_WITH]
     answer = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200)
-    missed = "needs the kaggle client (kaggle is missing): pip install 'heartseg[kaggle]'"
-    assert answer.stdout.splitlines() == [missed, "alice COMPLETE False"], answer.stderr
+    missing = "needs the kaggle client (kaggle is missing): pip install 'heartseg[kaggle]'"
+    assert answer.stdout.splitlines() == [missing, "alice COMPLETE False"], answer.stderr
     assert not [secret for secret in kaggle_stub.SECRETS if secret in answer.stdout + answer.stderr]
     assert [call.name for call in stub.calls] == ["IntrospectToken", "GetKernelSessionStatus"]

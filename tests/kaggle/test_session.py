@@ -1,4 +1,4 @@
-"""What runs on Kaggle: which words train, what comes out, and what a failure leaves behind."""
+"""The session on Kaggle: its training command, its outputs, and the state after a failure."""
 
 import json
 import shutil
@@ -21,7 +21,7 @@ from heartseg.kaggle.script import session_options
 
 @pytest.fixture
 def answering(tmp_path, monkeypatch):
-    """Stand in for Python: `answering(status, line, ...)` lets it say lines; it notes its words and its folder."""
+    """Replace Python: `answering(status, line, ...)` makes it print lines; it records its arguments and its folder."""
     noted, python = tmp_path / "words.json", sys.executable
 
     def answer(status, *lines):
@@ -55,9 +55,9 @@ def test_several_by_torchrun(answering, tmp_path):
     assert words() == [str(tmp_path), *launcher, *SAID, "--epochs", "2"]
 
 
-def test_a_training_that_fails_is_told_by_its_own_line(answering, tmp_path, capsys):
-    answering(2, "heartseg: loading", "heartseg: data/x.nii.gz: is empty; mend it", "torchrun: a long story")
-    with pytest.raises(InputError, match=r"^data/x\.nii\.gz: is empty; mend it$"):
+def test_a_failed_training_is_reported_by_its_own_line(answering, tmp_path, capsys):
+    answering(2, "heartseg: loading", "heartseg: data/x.nii.gz: is empty; fix it", "torchrun: a long story")
+    with pytest.raises(InputError, match=r"^data/x\.nii\.gz: is empty; fix it$"):
         session.train(tmp_path, FILES, {})
     assert "torchrun: a long story" in capsys.readouterr().out  # the log has it all
     answering(137)
@@ -65,7 +65,7 @@ def test_a_training_that_fails_is_told_by_its_own_line(answering, tmp_path, caps
         session.train(tmp_path, FILES, {})
 
 
-def test_as_many_processes_as_gpus_or_as_told(monkeypatch):
+def test_the_number_of_processes(monkeypatch):
     monkeypatch.setattr(session.torch.cuda, "device_count", lambda: 2)
     assert session.count_processes() == 2
     monkeypatch.setattr(session.torch.cuda, "device_count", lambda: 0)
@@ -78,7 +78,7 @@ def test_as_many_processes_as_gpus_or_as_told(monkeypatch):
             session.count_processes()
 
 
-# Whole sessions, but for the training and the evaluation
+# Whole sessions, with stubs for training and evaluation
 
 LEFT = ("model.pt", "checkpoint.pt", "checkpoint.previous.pt", ".best.pt")
 
@@ -90,7 +90,7 @@ def began():
 
 @pytest.fixture
 def sessions(tmp_path, monkeypatch, began):
-    """Run a session on ``tmp_path``; what its training and its evaluation were asked for."""
+    """Run a session on ``tmp_path``; return its status and the arguments of its training and evaluation."""
     asked = {}
 
     def train(bundle, files, values, processes=1):
@@ -121,7 +121,7 @@ def mounted(phantoms, root, slug="alice/heart"):
     return Path(shutil.copytree(phantoms, root / "input" / "datasets" / slug))
 
 
-def test_a_session_trains_judges_and_says_what_came_out(sessions, phantoms, tmp_path, capsys):
+def test_a_session_trains_evaluates_and_writes_the_manifest(sessions, phantoms, tmp_path, capsys):
     data, working = mounted(phantoms, tmp_path), tmp_path / "working"
     (working / "pictures").mkdir(parents=True)
     for name in ("manifest.json", "pictures/old.png", "evaluation_results.csv"):
@@ -165,7 +165,7 @@ def test_two_gpus_take_the_overlay_for_them(sessions, phantoms, tmp_path, monkey
     status, asked = sessions()
     assert status == 0 and asked["train"][2] == 2
     assert asked["train"][0] == ["configs/train.yaml", "configs/multi_gpu.yaml"]
-    assert asked["run"][1] == ["configs/inference.yaml", "configs/evaluate.yaml"]  # judged by one
+    assert asked["run"][1] == ["configs/inference.yaml", "configs/evaluate.yaml"]  # evaluated by one
 
 
 def test_a_bundle_without_that_overlay_trains_on_one(sessions, phantoms, tmp_path, monkeypatch):
@@ -177,7 +177,7 @@ def test_a_bundle_without_that_overlay_trains_on_one(sessions, phantoms, tmp_pat
     assert status == 0 and asked["train"][0] == ["configs/train.yaml"] and asked["train"][2] == 1
 
 
-def test_the_pose_network_is_taken_from_what_is_attached(sessions, phantoms, tmp_path, capsys):
+def test_a_file_that_the_bundle_needs_is_taken_from_the_inputs(sessions, phantoms, tmp_path, capsys):
     mounted(phantoms, tmp_path)
     bundle = Path(shutil.copytree(find_bundle("left_atrium"), tmp_path / "mine", ignore=shutil.ignore_patterns("*.pt")))
     status, asked = sessions(str(bundle))
@@ -220,7 +220,7 @@ def test_what_a_bundle_declares_for_kaggle_exists(bundle):
             compose(folder, config_files(folder, "train", []), settings)  # refuses a knob that does not exist
 
 
-def test_missing_data_are_downloaded_where_that_can_be(sessions, phantoms, tmp_path, monkeypatch, capsys):
+def test_missing_data_are_downloaded_if_possible(sessions, phantoms, tmp_path, monkeypatch, capsys):
     fetched = []
     monkeypatch.setattr(session, "fetch", lambda name, out, progress: fetched.append((name, out)) or phantoms)
     status, asked = sessions(internet=True)
@@ -243,16 +243,16 @@ def test_a_failure_leaves_no_manifest_of_an_earlier_session(sessions, phantoms, 
     assert sessions()[0] == 0 and (tmp_path / "working" / "manifest.json").exists()
 
     def fail(*_, **__):
-        raise InputError("x.nii.gz: is empty; mend it")
+        raise InputError("x.nii.gz: is empty; fix it")
 
     monkeypatch.setattr(session, "train", fail)
     capsys.readouterr()
     assert sessions()[0] == 2
-    assert capsys.readouterr().err.splitlines()[-1] == "heartseg: x.nii.gz: is empty; mend it"
+    assert capsys.readouterr().err.splitlines()[-1] == "heartseg: x.nii.gz: is empty; fix it"
     assert not (tmp_path / "working" / "manifest.json").exists()
 
 
-def test_a_session_goes_on_with_an_attached_output(sessions, phantoms, tmp_path, capsys):
+def test_a_session_resumes_an_attached_output(sessions, phantoms, tmp_path, capsys):
     mounted(phantoms, tmp_path)
     earlier_output(tmp_path / "input" / "notebooks" / "alice" / "heartseg-left-atrium", 20)
     assert sessions()[0] == 0
@@ -260,7 +260,7 @@ def test_a_session_goes_on_with_an_attached_output(sessions, phantoms, tmp_path,
     assert (tmp_path / "working" / "run.lock").read_text() == "run.lock of 20"
 
 
-def test_where_it_was_to_go_on_it_never_begins_anew(sessions, phantoms, tmp_path, capsys):
+def test_with_resume_it_never_starts_from_scratch(sessions, phantoms, tmp_path, capsys):
     mounted(phantoms, tmp_path)
     earlier_output(tmp_path / "input" / "notebooks" / "alice" / "heartseg-ventricles", 20, "ventricles")
     status, asked = sessions(resume=True)
@@ -268,7 +268,7 @@ def test_where_it_was_to_go_on_it_never_begins_anew(sessions, phantoms, tmp_path
     assert "holds no output of left_atrium to resume (manifest.json and checkpoint.pt); " in capsys.readouterr().err
 
 
-def test_without_weights_nothing_is_judged(sessions, phantoms, tmp_path, capsys):
+def test_without_weights_nothing_is_evaluated(sessions, phantoms, tmp_path, capsys):
     mounted(phantoms, tmp_path)
     status, asked = sessions(leaves=["checkpoint.pt"])
     manifest = read_manifest(tmp_path / "working" / "manifest.json")

@@ -1,4 +1,4 @@
-"""What can go wrong on the way: every fault of the network and the server, by the real kaggle client."""
+"""Errors of the network and the server, with the real kaggle client."""
 
 import json
 
@@ -15,7 +15,7 @@ RUN_OUT = "its address may have expired: run again"
 
 @pytest.fixture
 def pauses(monkeypatch):
-    """The seconds that were slept, which nobody sleeps."""
+    """Record the seconds of each sleep, and do not sleep."""
     slept = []
     monkeypatch.setattr("time.sleep", slept.append)
     return slept
@@ -108,7 +108,7 @@ def test_a_fault_that_passes(service, stub, fault):
         (Fault(status=200, body=b"<html>", headers={"Content-Type": "application/json"}), "answer is not JSON", 1),
     ],
 )
-def test_a_fault_that_time_may_mend(service, stub, fault, said, times):
+def test_a_transient_fault_that_stays(service, stub, fault, said, times):
     stub.fail("GetKernelSessionStatus", *[fault] * times * 2)
     assert said in refusal(service.status, KERNEL)
     assert stub.asked("GetKernelSessionStatus") == times
@@ -137,19 +137,19 @@ def test_a_refusal(service, stub, status, message, said):
     assert stub.asked("GetKernelSessionStatus") == 1
 
 
-def test_a_wait_that_is_asked_for_is_kept(service, stub, pauses):
+def test_the_wait_that_a_server_asks_for_is_kept(service, stub, pauses):
     stub.fail("GetKernelSessionStatus", Fault(status=429, headers={"Retry-After": "7"}), Fault(status=429))
     assert service.status(KERNEL).name == "COMPLETE"
     assert [pause for pause in pauses if pause] == [7]
 
 
-def test_a_wait_that_nobody_can_keep(service, stub, pauses):
+def test_a_wait_that_is_too_long(service, stub, pauses):
     stub.fail("GetKernelSessionStatus", Fault(status=429, headers={"Retry-After": "3600"}))
     assert "asks to wait 3600 s before the next request" in refusal(service.status, KERNEL)
     assert pauses == []
 
 
-def test_a_wait_that_is_no_time(service, stub):
+def test_an_invalid_wait(service, stub):
     stub.fail("GetKernelSessionStatus", Fault(status=503, headers={"Retry-After": "soon"}))
     assert service.status(KERNEL).name == "COMPLETE"
 

@@ -1,4 +1,4 @@
-"""How a pull waits for a run: not too often, not too long, and what it says of one that failed."""
+"""Waiting for a run: the intervals, the limit, and the message for a failed run."""
 
 import json
 
@@ -55,7 +55,7 @@ def test_it_does_not_wait_for_ever(refused, stub):
 
 
 def test_what_questions_take_counts_too(service, stub):
-    """A clock that is 300 s on after each question: of ten minutes, one pause is left after the first."""
+    """A clock that advances by 300 s with each poll: of ten minutes, one pause is left after the first."""
     stub.statuses = ["RUNNING"]
     pauses, times = [], iter(range(0, 10**6, 300))
     line = refusal(wait_for, service, KERNEL, True, 10, pauses.append, clock=lambda: float(next(times)))
@@ -85,7 +85,7 @@ def test_it_gives_up_when_there_is_no_hope(refused, stub, status, times):
     assert stub.asked("GetKernelSessionStatus") == times
 
 
-def test_who_stops_waiting_is_told_that_the_run_goes_on(get, stub, tmp_path, capsys):
+def test_an_interrupted_wait_says_that_the_run_keeps_running(get, stub, tmp_path, capsys):
     stub.statuses = ["RUNNING"]
 
     def interrupt(seconds):

@@ -1,4 +1,4 @@
-"""The workflows: what the linters say, and what the house asks beyond them."""
+"""The workflows: the linters find nothing, and our own rules beyond them are kept."""
 
 import os
 import re
@@ -55,7 +55,7 @@ class TestEveryWorkflow:
                 lint("shellcheck", "--shell", "bash", f"--enable={STRICT}", "-", input=step["run"])
 
     def test_scripts_hold_no_expression(self, path):
-        """What a person or the service chose reaches a script as a variable, never as text of the script."""
+        """Input of a person or the service reaches a script as a variable, never as text of the script."""
         scripts = [step["run"] for step in steps(path) if "run" in step]
         assert scripts and not [script for script in scripts if "${{" in script]
 
@@ -157,7 +157,7 @@ def test_the_request_takes_the_outputs_of_the_sync():
     }
 
 
-def test_weights_are_kept_where_the_sync_puts_them():
+def test_the_weights_of_the_sync_are_kept():
     (keep,) = [step for step in steps(SYNC) if "upload-artifact" in step.get("uses", "")]
     assert '--weights-out "$RUNNER_TEMP/weights" ' in named("sync")["run"]
     assert keep["with"]["path"] == "${{ runner.temp }}/weights"
