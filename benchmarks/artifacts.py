@@ -1,12 +1,12 @@
-"""Time of the MRI artifacts, against TorchIO and MONAI; and whether equal numbers mean about the same.
+"""Time of the MRI artifacts compared with TorchIO and MONAI, and the effect of equal parameters.
 
     python benchmarks/artifacts.py [SCAN] [--repeats 9] [--picture compare.png]
 
 Every pair runs alternately in this process, on the same 160 x 160 x 100 volume (a phantom chest, or the middle of
-SCAN), as a user calls it: a transform with its parameters drawn anew each time. The ratio is what matters, the
-seconds are this machine's. `pip install torchio` for the comparison; with a CUDA GPU its column is added.
-The second table says how far an artifact changes the image at each severity: the root mean square of the
-difference, in percent of the image's 1 to 99 % range, mean over seeds, with ours and with TorchIO's numbers.
+SCAN), as a user would call it: a transform that draws its parameters each time. The ratio matters, as the seconds
+depend on the machine. `pip install torchio` for the comparison; a CUDA GPU adds a column.
+The second table shows how much an artifact changes the image at each severity: the root mean square of the
+difference, in percent of the image's 1 to 99 % range, mean over seeds, for heartseg and for TorchIO.
 """
 
 from __future__ import annotations
@@ -40,25 +40,25 @@ SEEDS = 40
 
 
 def main() -> None:
-    """Print both tables; draw the picture where one is asked for."""
+    """Print both tables, and draw the picture if requested."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("scan", nargs="?", type=Path, help="a NIfTI scan instead of the phantom")
     parser.add_argument("--repeats", type=int, default=9)
-    parser.add_argument("--picture", type=Path, help="draw ours beside TorchIO's into this file")
+    parser.add_argument("--picture", type=Path, help="draw heartseg's artifacts next to TorchIO's into this file")
     arguments = parser.parse_args()
     image = volume(arguments.scan)
     print(f"{torch.get_num_threads()} threads, torch {torch.__version__}, TorchIO", end=" ")
     print(torchio.__version__ if torchio else "missing: pip install torchio for the comparison")
     Console().print(timings(image, arguments.repeats))
     if torchio:
-        Console().print(meanings(image))
+        Console().print(effects(image))
         if arguments.picture:
             draw(image, arguments.picture)
             print(f"picture: {arguments.picture}")
 
 
 def volume(scan: Path | None) -> torch.Tensor:
-    """``[1, 160, 160, 100]``, float32, isotropic for both sides."""
+    """Return the volume ``[1, 160, 160, 100]``, float32, with isotropic voxels for both libraries."""
     if scan is None:
         voxels = atrium_phantom(np.random.default_rng(0), spacing=(1.6, 1.6, 1.6), shape=SHAPE, axcodes="RAS")[0]
     else:
@@ -68,11 +68,11 @@ def volume(scan: Path | None) -> torch.Tensor:
         voxels = np.pad(voxels, [(0, want - have) for have, want in zip(voxels.shape, SHAPE, strict=True)])
     voxels = np.ascontiguousarray(voxels, dtype=np.float32)
     voxels -= voxels.min()
-    return torch.from_numpy(voxels / voxels.max())[None]  # 0 to 1, where TorchIO's gamma means what ours does
+    return torch.from_numpy(voxels / voxels.max())[None]  # 0 to 1, where TorchIO's gamma is defined like ours
 
 
 def peer(name: str, level: str, scale: float) -> Any:
-    """TorchIO's transform with our numbers; None where it has none. ``scale`` is the image's 1 to 99 % range."""
+    """Return TorchIO's transform with our parameters, None if it has none; ``scale`` is the image's 1 to 99 % range."""
     number = strengths(name, level)
     first = next(iter(number.values()))
     table: dict[str, Callable[[], Any]] = {
@@ -88,7 +88,7 @@ def peer(name: str, level: str, scale: float) -> Any:
 
 
 def timings(image: torch.Tensor, repeats: int) -> Table:
-    """Milliseconds and ratios, moderate severity."""
+    """Return the table of milliseconds and ratios at moderate severity."""
     scale = float(np.diff(np.percentile(image.numpy(), [1, 99]))[0])
     theirs: dict[str, Any] = {
         "spike": monai.RandKSpaceSpikeNoise(prob=1.0),
@@ -125,7 +125,7 @@ def timings(image: torch.Tensor, repeats: int) -> Table:
 
 
 def alternately(calls: dict[str, Callable[[], Any]], repeats: int) -> dict[str, float]:
-    """Median milliseconds of each call; they take turns, after one round that does not count."""
+    """Return the median milliseconds of each call; calls alternate, after one round of warm-up."""
     seconds: dict[str, list[float]] = {name: [] for name in calls}
     for turn in range(repeats + 1):
         for name, call in calls.items():
@@ -136,8 +136,8 @@ def alternately(calls: dict[str, Callable[[], Any]], repeats: int) -> dict[str, 
     return {name: 1000 * statistics.median(values) for name, values in seconds.items()}
 
 
-def meanings(image: torch.Tensor) -> Table:
-    """How far each severity changes every second voxel of the volume, with ours and with TorchIO's transform."""
+def effects(image: torch.Tensor) -> Table:
+    """Return the table of changes of every second voxel at each severity, for heartseg and TorchIO."""
     image = image[:, ::2, ::2, ::2].contiguous()
     scale = float(np.diff(np.percentile(image.numpy(), [1, 99]))[0])
     subject = torchio.ScalarImage(tensor=image)
@@ -162,14 +162,14 @@ def meanings(image: torch.Tensor) -> Table:
 
 
 def seeded(transform: Any, subject: Any, seed: int) -> torch.Tensor:
-    """TorchIO draws from torch's global generator."""
+    """Seed torch's global generator, which TorchIO uses, and apply the transform."""
     torch.manual_seed(seed)
     result: torch.Tensor = transform(subject).data
     return result
 
 
 def draw(image: torch.Tensor, path: Path) -> None:
-    """Ours above TorchIO's at three severities, the middle slice of each."""
+    """Draw the middle slice under heartseg's and TorchIO's artifacts at three severities."""
     scale = float(np.diff(np.percentile(image.numpy(), [1, 99]))[0])
     subject = torchio.ScalarImage(tensor=image)
     names = [name for name in ARTIFACTS if peer(name, "mild", scale) is not None]

@@ -1,10 +1,10 @@
-"""Time and memory of one mask, against plain sliding-window inference with the same weights.
+"""Time and memory of one mask, compared with plain sliding-window inference with the same weights.
 
     python benchmarks/inference.py SCAN... [--repeats 3]
 
-Both ways go through the whole path, from the file to the mask on the file's grid, one after the other in this
-process; the ratio is what matters, the seconds are this machine's. The plain way is MONAI's
-SlidingWindowInferer with the bundle's own window, overlap and batch.
+Both methods run from the file to the mask on the file's grid, alternately in this process. The ratio matters, as the
+seconds depend on the machine. The plain method is MONAI's SlidingWindowInferer with the bundle's window, overlap and
+batch size.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from heartseg.machine import machine_line
 
 
 def main() -> None:
-    """Print a table: seconds of both ways, ratio, windows visited, Dice between the masks."""
+    """Print a table: seconds of both methods, ratio, windows visited, voxels that differ."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("scans", nargs="+", type=Path)
     parser.add_argument("--bundle", default="left_atrium")
@@ -62,7 +62,7 @@ def main() -> None:
         )
     Console().print(table)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**30 if sys.platform == "darwin" else 2**20)
-    print(f"peak memory of this process, both ways: {peak:.2f} GiB")
+    print(f"peak memory of this process, both methods: {peak:.2f} GiB")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A training step of a bundle's network with channels_last against the default layout, alternately.
+"""Time of a training step of a bundle's network with channels_last and the default layout, alternately.
 
 python benchmarks/layout.py [--bundle left_atrium] [--steps 10]
 """
@@ -23,7 +23,7 @@ def main() -> None:
     parser.add_argument("--bundle", default="left_atrium")
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--batch", type=int, default=2)
-    arguments, _ = parser.parse_known_args()  # `make bench` passes scans that this one has no use for
+    arguments, _ = parser.parse_known_args()  # `make bench` passes scans, which are not used here
 
     folder = find_bundle(arguments.bundle)
     config = compose(folder, config_files(folder, "inference"), {})
@@ -51,7 +51,7 @@ def main() -> None:
                 seconds[name].append(time.perf_counter() - start)
     medians = {name: statistics.median(values) for name, values in seconds.items()}
     for name, value in medians.items():
-        print(f"{name}: {value:.3f} s a step")
+        print(f"{name}: {value:.3f} s per step")
     print(f"ratio: {medians['default'] / medians['channels_last']:.2f}")
 
 

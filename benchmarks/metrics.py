@@ -1,13 +1,13 @@
-"""Surface metrics of one pair of masks: heartseg's one pass against MONAI's three calls and surface-distance.
+"""Surface metrics of a pair of masks: heartseg's single pass, MONAI's three calls and surface-distance.
 
     python benchmarks/metrics.py [--repeats 5] [--pair PRED TRUTH] [--medpy]
 
-Without --pair the masks are made: an atrium with its veins in a scan of 320 x 320 x 130 voxels, and a smooth
-deformation of it; the same shapes at six times the volume; and two atria at opposite ends of the scan. The ways
-take turns in this process; the ratio is what matters, the seconds are this machine's. MONAI computes HD95, ASSD
-and NSD, by one call each; so does surface-distance, from distances computed once, between surface elements that
-lie on the corners of voxels and weigh by their area: its values differ a little by definition. MedPy takes its HD95
-of both directions together, and has no NSD. heartseg adds HD and boundary Dice.
+Without --pair the masks are synthetic: an atrium with its veins in a scan of 320 x 320 x 130 voxels, and a smooth
+deformation of it; the same shapes at six times the volume; and two atria at opposite ends of the scan. The methods
+alternate in this process; the ratio matters, as the seconds depend on the machine. MONAI computes HD95, ASSD and NSD
+with one call each; so does surface-distance, from distances computed once, between surface elements at the corners of
+voxels, weighted by area, so its values differ slightly by definition. MedPy takes HD95 over both directions together
+and has no NSD. heartseg also computes HD and boundary Dice.
 """
 
 from __future__ import annotations
@@ -39,17 +39,19 @@ Way = Callable[[torch.Tensor, torch.Tensor, tuple[float, ...]], Values]
 
 
 def main() -> None:
-    """Print two tables: seconds and ratios, and the values beside each other."""
+    """Print two tables: seconds and ratios, and the values."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("scans", nargs="*", help="ignored: `make bench` passes scans, which are no masks")
-    parser.add_argument("--pair", nargs=2, type=Path, metavar=("PRED", "TRUTH"), help="NIfTI masks: all above 0")
+    parser.add_argument("scans", nargs="*", help="ignored: `make bench` passes scans, which are not masks")
+    parser.add_argument(
+        "--pair", nargs=2, type=Path, metavar=("PRED", "TRUTH"), help="NIfTI masks; values above 0 are foreground"
+    )
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--medpy", action="store_true", help="MedPy too, once: it takes many seconds")
+    parser.add_argument("--medpy", action="store_true", help="also run MedPy, once, as it takes many seconds")
     arguments = parser.parse_args()
 
     readable_errors()
-    warnings.simplefilter("ignore")  # the peers warn of their own calls
+    warnings.simplefilter("ignore")  # the other libraries warn about their own calls
     torch.set_num_threads(arguments.threads)
     ways: dict[str, Way] = {"heartseg": heartseg, "MONAI": monai}
     if torch.cuda.is_available():
@@ -61,7 +63,7 @@ def main() -> None:
         if importlib.util.find_spec(module):
             ways[name] = way
         else:
-            print(f"{name} is not installed and is left out")
+            print(f"{name} is not installed, so it is skipped")
     print(machine_line(torch.device("cpu"), False, 0))
 
     times = Table(title=f"Seconds, median of {arguments.repeats}, {arguments.threads} threads (times heartseg's)")
@@ -77,7 +79,7 @@ def main() -> None:
 
 
 def measure(ways: dict[str, Way], pair: tuple[Any, ...], repeats: int) -> tuple[dict[str, float], dict[str, Values]]:
-    """Median seconds and values of each way, in turns after one turn that warms up; MedPy has one turn only."""
+    """Return median seconds and values of each method; they alternate after a warm-up. MedPy runs only once."""
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     found = {}
     for turn in range(repeats + 1):
@@ -97,7 +99,7 @@ def heartseg(pred: torch.Tensor, truth: torch.Tensor, spacing: tuple[float, ...]
 
 
 def heartseg_gpu(pred: torch.Tensor, truth: torch.Tensor, spacing: tuple[float, ...]) -> Values:
-    """The copy to the GPU is part of it."""
+    """Include the copy to the GPU."""
     return heartseg(pred.cuda(), truth.cuda(), spacing)
 
 
@@ -141,7 +143,7 @@ def made_pairs() -> Iterator[tuple[str, torch.Tensor, torch.Tensor, tuple[float,
 
 
 def atrium(scale: float = 1.0) -> torch.Tensor:
-    """About the distance in mm from an ellipsoid with four tubes, negative inside, on the grid of a scan."""
+    """Return the approximate distance in mm from an ellipsoid with four tubes, negative inside, on a scan's grid."""
     axes = [(torch.arange(size) - (size - 1) / 2) * step / scale for size, step in zip(SHAPE, SPACING, strict=True)]
     place = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1)
     distance = ((place / torch.tensor([28.0, 20, 24])).norm(dim=-1) - 1) * 23
@@ -153,7 +155,7 @@ def atrium(scale: float = 1.0) -> torch.Tensor:
 
 
 def smooth_noise(seed: int, length: float) -> torch.Tensor:
-    """Normal noise that varies over so many mm."""
+    """Return normally distributed noise that varies over ``length`` mm."""
     coarse = [round(size * step / length) for size, step in zip(SHAPE, SPACING, strict=True)]
     noise = torch.randn(1, 1, *coarse, generator=torch.Generator().manual_seed(seed))
     return torch.nn.functional.interpolate(noise, SHAPE, mode="trilinear", align_corners=True)[0, 0]

@@ -1,4 +1,4 @@
-"""What saving a checkpoint after every epoch costs: steps of a bundle's own recipe and saves, alternately.
+"""Cost of saving a checkpoint after every epoch: training steps of a bundle and saves, alternately.
 
 python benchmarks/saving.py DATA [--bundle left_atrium] [--overlay cpu] [--steps 12]
 """
@@ -22,7 +22,7 @@ from heartseg.machine import machine_line
 
 
 def main() -> None:
-    """Print the median seconds of a step with its data, of an epoch of such steps, of a save, and the share."""
+    """Print the median seconds of a step with its data, of an epoch and of a save, and the share of saving."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("--bundle", default="left_atrium")
@@ -58,11 +58,11 @@ def main() -> None:
         trainer.add_event_handler(Events.ITERATION_COMPLETED, stepped)
         trainer.run()
         size = (Path(out) / "checkpoint.pt").stat().st_size / 2**20
-        # The first two steps allocate, choose algorithms and make the optimizer's state.
+        # The first two steps allocate, choose algorithms and create the optimizer's state.
         step, save = statistics.median(steps[2:]), statistics.median(saves[2:])
         epoch = step * trainer.state.epoch_length
-    print(f"a step {step:.3f} s, an epoch of {trainer.state.epoch_length} steps {epoch:.1f} s")
-    print(f"a save {save:.3f} s ({size:.0f} MiB): {100 * save / epoch:.2f} % of an epoch")
+    print(f"one step {step:.3f} s, an epoch of {trainer.state.epoch_length} steps {epoch:.1f} s")
+    print(f"one save {save:.3f} s ({size:.0f} MiB): {100 * save / epoch:.2f} % of an epoch")
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
-"""An independent check of robustness: a bundle under TorchIO's artifacts instead of heartseg's own.
+"""Independent check of robustness: a bundle under TorchIO's artifacts instead of heartseg's.
 
     python benchmarks/torchio_check.py ventricles --data DATA --out check [--split val] [--weights FILE]
 
 The strengths are those of the system that the ventricles replace: noise of standard deviation 0.03, motion of up to
 10 degrees and 5 voxels of 1.5625 mm, a bias field of coefficients up to 0.3, five spikes of intensity 0.8 to 1.2, each
-on intensities brought to 0..1. A stack's slices are acquired one at a time, so each gets an artifact of its own, as a
-2D image. `magnitude_spike` is not TorchIO's: the same spikes, complex, in an image of magnitudes.
-`evaluation_results.json` and `.csv` in OUT are those of `heartseg robustness`. `pip install torchio` first.
+on intensities scaled to 0..1. A stack's slices are acquired one at a time, so each gets a separate artifact, as a 2D
+image. `magnitude_spike` is not TorchIO's: it adds the same spikes as complex points, and keeps the magnitude.
+`evaluation_results.json` and `.csv` in OUT have the format of `heartseg robustness`. `pip install torchio` first.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from heartseg.data.stacks import stack_axis
 
 
 class MotionInPlane(torchio.RandomMotion):
-    """TorchIO's motion of a slice ``[1, 1, x, y]``: it turns about its first axis and stays within itself.
+    """TorchIO's motion of a slice ``[1, 1, x, y]``, restricted to rotation about its first axis and shifts in plane.
 
-    TorchIO encodes along the last axis, which so is one of the slice's.
+    TorchIO's phase-encoding axis is the last one, which is an axis of the slice.
     """
 
     def get_params(self, *arguments: Any, **settings: Any) -> Any:
-        """Times, angles about each axis and shifts along each axis of every move."""
+        """Return times, angles about each axis and shifts along each axis of every move."""
         times, degrees, translation = super().get_params(*arguments, **settings)
         degrees[:, 1:] = 0
         translation[:, 0] = 0
@@ -43,9 +43,9 @@ class MotionInPlane(torchio.RandomMotion):
 
 
 class MagnitudeSpikes:
-    """Spikes as a scanner keeps them: complex points of a slice's k-space, and the magnitude of what it reconstructs.
+    """Spikes as in a scanner: complex points of a slice's k-space, and the magnitude of its reconstruction.
 
-    TorchIO, as heartseg, keeps the real part instead, a plain wave on top of the image.
+    TorchIO, like heartseg, takes the real part instead, which adds a plain wave to the image.
     """
 
     def __init__(self, num_spikes: int, intensity: tuple[float, float]) -> None:
@@ -73,7 +73,7 @@ ARTIFACTS: dict[str, tuple[dict[str, Any], Any]] = {
 
 
 class Peer:
-    """A TorchIO transform with the calls of heartseg's: an image ``[1, x, y, z]`` in and out, a seed of its own."""
+    """TorchIO transform with heartseg's interface: an image ``[1, x, y, z]`` in and out, and a separate seed."""
 
     def __init__(self, transform: torchio.Transform) -> None:
         self.transform = transform
@@ -85,7 +85,7 @@ class Peer:
         return self
 
     def __call__(self, image: MetaTensor) -> MetaTensor:
-        """The image with the artifact, each slice of a stack by itself."""
+        """Return the image with the artifact, applied to each slice of a stack separately."""
         plain = image.as_tensor()
         low, high = plain.min(), plain.max()
         affine = image.affine.numpy(force=True)
@@ -107,7 +107,7 @@ class Peer:
 
 
 def main() -> None:
-    """Evaluate clean and under each artifact."""
+    """Evaluate clean scans and each artifact."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("bundle")
     parser.add_argument("--data", type=Path, required=True, help="labelled cases, as for heartseg robustness")

@@ -1,7 +1,7 @@
 """MRI artifacts: pure functions with physical parameters, random transforms that call them, and dictionary forms.
 
 MONAI's transforms of the same kind are not used: its spikes are set as a logarithm in k-space, its Rician noise assumes
-a background of 0 whatever the normalisation, its blur darkens the borders, its noise is not relative to the image, and
+a background of 0 even after normalisation, its blur darkens the borders, its noise is not relative to the image, and
 none of them has a plain function that an evaluation at fixed severity could call.
 """
 

@@ -96,7 +96,7 @@ def finite_tensor(name: str, values: Any) -> torch.Tensor:
 def darkest(image: torch.Tensor) -> torch.Tensor:
     """Return the darkest value of each image ``[N, *spatial]``, as ``[N, 1, ...]``.
 
-    A magnitude image starts at 0, which a normalisation moves: whatever scales the signal must use this as its zero.
+    Magnitude images start at 0, but normalisation shifts that, so whatever scales the signal takes this value as zero.
     """
     return image.amin(dim=tuple(range(1, image.ndim)), keepdim=True)
 

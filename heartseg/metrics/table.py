@@ -11,7 +11,7 @@ MM = "mm"
 
 
 class Metric(NamedTuple):
-    """A metric: its name in files, its label for people, its unit ("" for a share) and the digits to show."""
+    """Metric: its name in files, its label for people, its unit ("" for a share) and the digits to show."""
 
     name: str
     label: str
@@ -22,7 +22,7 @@ class Metric(NamedTuple):
 
     @property
     def title(self) -> str:
-        """The label with its unit, as in ``HD95 in mm``."""
+        """Return the label with its unit, as in ``HD95 in mm``."""
         return f"{self.label} in {self.unit}" if self.unit else self.label
 
 

@@ -28,7 +28,7 @@ class Shape(Protocol):
         """Return the lowest and highest corner of a box around the solid, in mm."""
 
     def distance(self, points: Array) -> Array:
-        """Return the approximate distance in mm of points (3, ...) from the surface, negative inside; the sign is exact."""
+        """Return the approximate distance in mm of points (3, ...) from the surface: negative inside, exact in sign."""
 
 
 @dataclass(frozen=True)

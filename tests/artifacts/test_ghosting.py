@@ -38,7 +38,7 @@ def test_against_all_of_k_space(n, count, restore):
 def test_ghosts_of_a_point_by_hand():
     """Without every 4th of 40 lines, a point has three ghosts 10 voxels apart, each -1/4 of it.
 
-    The centre of k-space, which is one of these lines, comes back: 1/40 everywhere.
+    The centre of k-space, which is one of these lines, is restored: 1/40 everywhere.
     """
     image = torch.zeros(40, 3, 2, dtype=torch.float64)
     image[7, 1, 0] = 1.0

@@ -81,8 +81,8 @@ def test_a_plane(shape):
 def test_rotation_about_any_axis(turn):
     """Blobs with known positions after the motion: order of planes, sense of rotation, mm of each axis.
 
-    The spacing is the affine's. Nothing of the blobs reaches the border. Half of k-space comes from the other
-    pose, up to the line beside its centre. What is left is interpolation.
+    The spacing is the affine's. The blobs do not reach the border. Half of k-space comes from the other pose,
+    up to the line next to its centre. The remaining difference is interpolation.
     """
     spacing, shift = (2.0, 1.5, 2.5), (3.0, -4.0, 2.5)
     shape = (36, 46, 28)

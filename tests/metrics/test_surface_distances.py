@@ -25,7 +25,7 @@ def test_a_shifted_box_by_hand(tolerance, nsd):
     """A cube of 4 voxels and the same cube one voxel further along the first axis, 3 x 2 x 1 mm.
 
     Of the 64 voxels 56 are surface. The 16 of the near face are 3 mm from the other's face; those of the rings
-    behind it, 3 times 12, lie on the other's surface; the 4 in the middle of the far face are 1 mm from it,
+    behind it, 3 times 12, are on the other's surface; the 4 in the middle of the far face are 1 mm from it,
     across the finest axis.
     """
     pred, truth = box((2, 3, 4), (6, 7, 8)), box((3, 3, 4), (7, 7, 8))
@@ -75,9 +75,9 @@ def test_a_mask_ends_where_the_volume_ends():
 def test_a_cube_within_a_cube_by_hand():
     """A cube of 3 voxels in the middle of a cube of 7, steps of 1, 1 and 4 mm: 26 voxels of surface in 218.
 
-    Of the inner cube 24 lie 2 mm from a side of the outer one; the middles of its two faces across the coarse
-    axis lie 3 mm from one, 8 mm from the top.
-    A voxel of the outer cube at (x, y, z) from the centre is max(|x| - 1, 0) mm off along the first axis, likewise
+    Of the inner cube, 24 voxels are 2 mm from a side of the outer one; the centres of its two faces across the
+    coarse axis are 3 mm from a side and 8 mm from the top.
+    A voxel of the outer cube at (x, y, z) from the centre is max(|x| - 1, 0) mm away along the first axis, likewise
     along the second, and 4 max(|z| - 1, 0) mm along the third. The farthest are the corners, at the root of
     2² + 2² + 8².
     """
@@ -102,7 +102,7 @@ def test_a_cube_within_a_cube_by_hand():
 def test_a_square_within_a_square_by_hand():
     """A square of 2 pixels in the middle of one of 6, 1 x 1 mm: 4 pixels, all 2 mm from the 20 of the other's rim.
 
-    Of the rim 8 lie 2 mm from the square, 8 one further along (root of 5), the 4 corners at the root of 8. The rank
+    Of the rim, 8 are 2 mm from the square, 8 are at the root of 5, and the 4 corners at the root of 8. The rank
     0.95 * 19 = 18.05 is among the corners.
     """
     pred, truth = box((5, 5), (7, 7), (12, 12)), box((3, 3), (9, 9), (12, 12))
