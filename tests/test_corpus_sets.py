@@ -1,4 +1,4 @@
-"""Data sets and configurations that are broken as a whole: one line through every door, and nothing is left behind."""
+"""Broken data sets and configurations: one line from every command, and no files left behind."""
 
 import json
 import shutil
@@ -186,7 +186,7 @@ CONFIGS = [
         '"@overlap"',
         '"@overlop"',
         '"@overlop"',
-        "the id overlop is nowhere de",
+        "the id overlop is not defined",
         "train segment",
     ),
     Config("id of itself", "inference", 'overlap: "@overlap"', 'overlap: "@inferer"', 'overlap: "@in', "to itself"),
@@ -197,7 +197,7 @@ CONFIGS = [
     Config(
         "unknown name", "inference", "1000 * @smallest_ml", "1000 * smallest", "* smallest", "name 'smallest' is not"
     ),
-    Config("no Python", "inference", "1000 * @smallest_ml /", "1000 * /", "1000 * /", "invalid syntax); mend it"),
+    Config("no Python", "inference", "1000 * @smallest_ml /", "1000 * /", "1000 * /", "invalid syntax); fix it"),
 ]
 
 

@@ -1,6 +1,7 @@
 """Event handlers for ignite engines, beyond MONAI's own."""
 
 from heartseg.handlers.case_pictures import CasePictures
+from heartseg.handlers.classification import ClassificationMetrics
 from heartseg.handlers.clinical_report import ClinicalReport
 from heartseg.handlers.early_stop import ResumableEarlyStop
 from heartseg.handlers.evaluation import CaseMetrics
@@ -15,6 +16,7 @@ from heartseg.handlers.tensorboard_run import TensorBoardRun
 __all__ = [
     "CaseMetrics",
     "CasePictures",
+    "ClassificationMetrics",
     "ClinicalReport",
     "FinalValidation",
     "GradientClipping",

@@ -14,7 +14,9 @@ class ResumableEarlyStop(EarlyStopHandler):
 
     def state_dict(self) -> dict[str, Any]:
         """Return the number of validations without a better score, and the best score."""
-        return {"counter": self._counting.counter, "best_score": self._counting.best_score}
+        best = self._counting.best_score
+        # Some metrics are NumPy's numbers, which a checkpoint of plain values cannot hold.
+        return {"counter": self._counting.counter, "best_score": None if best is None else float(best)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore the state of an earlier run."""

@@ -11,7 +11,7 @@ from ignite.engine import Engine
 from heartseg import distributed
 from heartseg.artifacts import CLEAN, Condition
 from heartseg.data.files import plain
-from heartseg.handlers.evaluation import CaseMetrics, summary
+from heartseg.handlers.evaluation import CaseMetrics
 from heartseg.results.tables import headline, print_robustness
 
 
@@ -62,11 +62,11 @@ class RobustnessMetrics(CaseMetrics):
 
     def results(self) -> dict[str, Any]:
         """Return the results of ``clean`` and of each artifact."""
-        clean = summary(self.under[CLEAN.artifact, CLEAN.severity], self.phases)
+        clean = self.summary(self.under[CLEAN.artifact, CLEAN.severity])
         severities: dict[str, dict[str, Any]] = {}
         for condition in self.conditions:
             if condition != CLEAN:
-                found = summary(self.under[condition.artifact, condition.severity], self.phases)
+                found = self.summary(self.under[condition.artifact, condition.severity])
                 severities.setdefault(condition.artifact, {})[condition.severity] = {
                     "severity": condition.severity,
                     "strengths": dict(condition.strengths),

@@ -1,4 +1,4 @@
-"""Checkpoints that are whole or not there, with their checksum inside, and the one before kept."""
+"""Checkpoints that are written atomically, with their checksum inside, and the previous one kept."""
 
 from __future__ import annotations
 
@@ -13,26 +13,28 @@ from typing import Any
 import torch
 
 from heartseg.data.files import atomic
-from heartseg.errors import InputError
+from heartseg.errors import InputError, first_line
 from heartseg.training.run_folder import MARK
+
+REMEDY = "fix that, and the same command resumes the run"
 
 
 class DamagedError(InputError):
-    """A checkpoint that is not what was written."""
+    """A checkpoint that differs from what was written."""
 
 
 def save_checkpoint(state: Mapping[str, Any], path: str | os.PathLike[str], keep: str | None = None) -> str:
-    """Write a state of tensors and plain values, whole or not at all, with its SHA-256; return that of the file.
+    """Write a state of tensors and plain values atomically, with its SHA-256; return the SHA-256 of the whole file.
 
-    ``torch.load`` reads it as any other: a checkpoint is a zip archive, and the checksum is the archive's comment,
-    of the archive as it was without one.
+    ``torch.load`` reads it like any other: a checkpoint is a zip archive, and the archive's comment is the checksum of
+    the archive without a comment.
 
     Args:
-        state: what ``torch.load(weights_only=True)`` takes.
+        state: what ``torch.load(weights_only=True)`` can read.
         path: of the file.
-        keep: name beside it under which the file that was there stays, until the next save.
+        keep: name in the same folder under which the previous file stays until the next save.
 
-    Raises InputError, with the system's words, where it cannot be written; the file that was there is as it was.
+    Raises InputError, with the system's words, if it cannot be written; the previous file stays as it was.
     """
     path = Path(path)
     buffer = io.BytesIO()
@@ -56,44 +58,43 @@ def save_checkpoint(state: Mapping[str, Any], path: str | os.PathLike[str], keep
         flush_folder(path.parent)
     except OSError as error:
         reason = error.strerror or str(error)
-        raise InputError(f"{path}: cannot be written ({reason}); mend that, the same command goes on") from None
+        raise InputError(f"{path}: cannot be written ({reason}); {REMEDY}") from None
     return whole.hexdigest()
 
 
 def load_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """A state that `save_checkpoint` wrote, on the CPU.
+    """Return a state that `save_checkpoint` wrote, on the CPU.
 
-    Raises DamagedError where the checksum is not that of what was written, and InputError where it cannot be read.
+    Raises DamagedError if the checksum differs from that of what was written, InputError if the file cannot be read.
     """
     path = Path(path)
     try:
         with open(path, "rb") as file:
             content = file.read()
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); mend that, the same command goes on") from None
+        raise InputError(f"{path}: cannot be read ({error.strerror}); {REMEDY}") from None
     at = max(content.rfind(MARK) - 2, 0)
     hashed = hashlib.sha256(memoryview(content)[:at])
     hashed.update(b"\0\0")
     if content[at:] != _comment(hashed.hexdigest()):
-        raise DamagedError(f"{path}: is damaged, or no checkpoint of heartseg; remove it, or name another folder")
+        raise DamagedError(f"{path}: is damaged, or not a checkpoint of heartseg; remove it, or use another folder")
     try:
         state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except Exception as error:  # torch has no one kind of error for it
-        words = str(error).strip().splitlines()[:1]
-        raise DamagedError(f"{path}: cannot be loaded ({' '.join(words)}); remove it") from None
+    except Exception as error:  # torch raises many kinds of errors here
+        raise DamagedError(f"{path}: cannot be loaded ({first_line(error)}); remove it") from None
     if not isinstance(state, dict):
-        raise DamagedError(f"{path}: is no checkpoint of heartseg; remove it, or name another output folder")
+        raise DamagedError(f"{path}: is not a checkpoint of heartseg; remove it, or use another output folder")
     return state
 
 
 def _comment(checksum: str) -> bytes:
-    """Of an archive whose checksum is this while it has none: its length and the comment."""
+    """Return the end of an archive with this checksum: the length of the comment, and the comment."""
     comment = MARK + checksum.encode()
     return len(comment).to_bytes(2, "little") + comment
 
 
 def link_or_copy(source: Path, target: Path) -> None:
-    """A second name for a file, or, where the file system knows no such thing, a copy."""
+    """Give a file a second name, or copy it if the file system has no hard links."""
     try:
         os.link(source, target)
     except OSError:
@@ -101,7 +102,7 @@ def link_or_copy(source: Path, target: Path) -> None:
 
 
 def flush_folder(folder: Path) -> None:
-    """Wait until a folder's list of names is on the disk, on systems that can say so."""
+    """Wait until a folder's list of names is on the disk, on systems that support it."""
     with suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:

@@ -20,9 +20,9 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 
-LOCK = "run.lock"  # held by the process that trains; tells the folder of a run from any other
-MARK, LAST = b"heartseg sha256 ", 100  # so begins the comment at the end of a checkpoint, within so many bytes
-CONFIG, NEXT_CONFIG = "config.yaml", ".config.yaml"  # what a run was; what one is asked for that has not begun
+LOCK = "run.lock"  # held by the process that trains; it marks the folder of a run
+MARK, LAST = b"heartseg sha256 ", 100  # start of the comment at the end of a checkpoint, and bytes it is within
+CONFIG, NEXT_CONFIG = "config.yaml", ".config.yaml"  # the configuration of a run, and of one that is about to start
 _HELD: dict[Path, IO[str]] = {}
 
 
@@ -32,14 +32,14 @@ def new_run(
     val: Sequence[Case],
     initial_weights: str | os.PathLike[str] | None = None,
 ) -> None:
-    """Make or enter the folder of a run and note beside its weights which cases train and which validate.
+    """Make or enter the folder of a run, and note beside its weights which cases train and which validate.
 
-    The folder belongs to this process until `leave_run`, or its end, however it ends; of several that train together
-    (`heartseg.distributed`) to the first, for which the others wait. What trained the initial
-    weights has trained these too, and the licence of those binds these.
+    The folder belongs to this process until `leave_run`, or until it ends in any way; of several that train together
+    (`heartseg.distributed`) to the first, for which the others wait. Cases that trained the initial weights have
+    trained these too, and the licence of those applies to these.
 
-    Raises InputError where another process trains in this folder, and where it holds weights that no run of
-    heartseg left there: nothing is overwritten.
+    Raises InputError if another process trains in this folder, and if it holds weights that no run of heartseg left
+    there: nothing is overwritten.
     """
     if not distributed.is_first():
         distributed.wait()
@@ -47,20 +47,21 @@ def new_run(
     folder = Path(output_dir).absolute()
     held = [name for name in ("model.pt", "checkpoint.pt", "training_metrics.json") if (folder / name).exists()]
     if held and not (folder / LOCK).exists() and not _is_ours(folder / "checkpoint.pt"):
-        raise InputError(f"{folder}: holds {', '.join(held)}, and not as a run of heartseg; name another output folder")
+        fault = f"holds {', '.join(held)} that no run of heartseg left there"
+        raise InputError(f"{folder}: {fault}; use another output folder")
     earlier = read_cases_of(initial_weights).get("train", []) if initial_weights else []
     ids = list(dict.fromkeys([case["id"] for case in train] + earlier))
     notes = {"train": ids, "val": [case["id"] for case in val], **provenance(initial_weights)}
     if licence := licence_of(initial_weights) if initial_weights else None:
-        notes["licence"] = {"name": licence["name"], "commercial": licence["commercial"]}  # its file stays behind
+        notes["licence"] = {"name": licence["name"], "commercial": licence["commercial"]}  # its file is not copied
     try:
         folder.mkdir(parents=True, exist_ok=True)
         _lock(folder)
-        (folder / NEXT_CONFIG).unlink(missing_ok=True)  # of a start that was killed
-        if not (folder / "checkpoint.pt").exists():  # else a run goes on, with the same cases
+        (folder / NEXT_CONFIG).unlink(missing_ok=True)  # left by a start that was killed
+        if not (folder / "checkpoint.pt").exists():  # a run that resumes has the same cases
             write_json(notes_file(folder / "model.pt"), notes)
     except OSError as error:
-        raise InputError(f"{folder}: cannot be written ({error.strerror}); name another output folder") from None
+        raise InputError(f"{folder}: cannot be written ({error.strerror}); use another output folder") from None
     distributed.wait()
 
 
@@ -71,7 +72,7 @@ def leave_run(output_dir: str | os.PathLike[str]) -> None:
 
 
 def keep_config(output_dir: str | os.PathLike[str], wanted: bool) -> None:
-    """Make ``.config.yaml`` the ``config.yaml`` of a run that goes on with it, or begins; else it stays what it was.
+    """Make ``.config.yaml`` the ``config.yaml`` of a run that starts or resumes with it; remove it if not ``wanted``.
 
     The weights of a run are used with its ``config.yaml``: a start that was refused must not change it.
     """
@@ -81,7 +82,7 @@ def keep_config(output_dir: str | os.PathLike[str], wanted: bool) -> None:
 
 
 def _is_ours(checkpoint: Path) -> bool:
-    """Whether a file is a checkpoint that a run of heartseg wrote, by its last bytes."""
+    """Return whether a run of heartseg wrote a checkpoint, by its last bytes."""
     if not checkpoint.is_file() or checkpoint.stat().st_size < LAST:
         return False
     with open(checkpoint, "rb") as file:
@@ -90,7 +91,7 @@ def _is_ours(checkpoint: Path) -> bool:
 
 
 def _lock(folder: Path) -> None:
-    """Hold the folder's lock, which the system lets go when this process ends. Windows and some drives have none."""
+    """Hold the folder's lock, which the system releases when this process ends. Windows and some drives have none."""
     if folder in _HELD:
         return
     file = open(folder / LOCK, "a+")  # noqa: SIM115 - it stays open
@@ -105,8 +106,8 @@ def _lock(folder: Path) -> None:
             file.seek(0)
             owner = file.read().strip() or "another process"
             file.close()
-            raise InputError(f"{folder}: {owner} trains there; wait for it, or name another output folder") from None
-    for left in folder.glob(PARTIAL):  # by a process that was killed while it wrote
+            raise InputError(f"{folder}: {owner} trains there; wait for it, or use another output folder") from None
+    for left in folder.glob(PARTIAL):  # left by a process that was killed while writing
         left.unlink()
     file.truncate(0)
     file.write(f"process {os.getpid()}")

@@ -1,4 +1,4 @@
-"""Random order and augmentation that follow from (seed, epoch, index) alone, whoever computes them and when."""
+"""Random order and augmentation that depend on (seed, epoch, index) alone."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ from heartseg import distributed
 
 
 def derived_seed(seed: int, *keys: int) -> int:
-    """A 32-bit seed that follows from others; neighbouring keys give unrelated ones (NumPy's ``SeedSequence``)."""
-    # With their number: a sequence that ends in zeros is to NumPy the same without them.
+    """Return a 32-bit seed derived from others; neighbouring keys give unrelated ones (NumPy's ``SeedSequence``)."""
+    # With their number, since NumPy ignores zeros at the end.
     return int(np.random.SeedSequence([len(keys), seed, *keys]).generate_state(1)[0])
 
 
 def seed_everything(seed: int) -> None:
     """Seed Python's, NumPy's and PyTorch's global generators, those of GPUs included; no other setting changes."""
     random.seed(seed)
-    np.random.seed(seed)  # noqa: NPY002 - the generator that others draw from
+    np.random.seed(seed)  # noqa: NPY002 - others draw from the global generator
     torch.manual_seed(seed)
 
 
 class SeededCacheDataset(CacheDataset):
     """``monai.data.CacheDataset`` whose random transforms are seeded for each sample from (seed, epoch, index).
 
-    So a sample looks the same whether it is made by the main process or by one of any number of workers, in a run
-    that was never stopped or in one that was stopped and goes on: nothing random has to be saved. Transforms that
-    draw from the global generators are seeded too.
+    A sample looks the same whether the main process makes it or one of any number of workers, in a run that was never
+    stopped or in one that resumed: no random state has to be saved. Transforms that draw from the global generators are
+    seeded too.
 
-    An item is asked for by ``(epoch, index)``, as `EpochSampler` says it; a plain index means epoch 0.
+    An item is indexed by ``(epoch, index)``, as `EpochSampler` gives it; a plain index means epoch 0.
 
     Args:
         args, kwargs: of ``CacheDataset``; the transform is a ``Compose``.
-        seed: from which the seeds of samples follow.
+        seed: the seeds of samples are derived from it.
     """
 
     def __init__(self, *args: Any, seed: int = 0, **kwargs: Any) -> None:
@@ -58,8 +58,8 @@ class SeededCacheDataset(CacheDataset):
 class EpochSampler(Sampler[tuple[int, int]]):
     """Every index once an epoch, in an order that follows from (seed, epoch), as pairs ``(epoch, index)``.
 
-    The epoch travels with the index, because workers that live through a training hold copies of the data set that
-    hear of nothing else. Whoever trains sets ``epoch`` before each pass (`heartseg.training.ExactResume` does).
+    The epoch travels with the index, because persistent workers hold copies of the data set that learn of nothing else.
+    The training sets ``epoch`` before each pass (`heartseg.training.ExactResume` does).
 
     Of several processes (`heartseg.distributed`) each takes its part of the one order: together they see what one
     would.
@@ -67,7 +67,7 @@ class EpochSampler(Sampler[tuple[int, int]]):
 
     Args:
         dataset: its length is the number of indices.
-        seed: from which the order follows.
+        seed: the order is derived from it.
         shuffle: False keeps the order of the data set.
     """
 

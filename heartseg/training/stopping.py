@@ -1,4 +1,4 @@
-"""How a run is stopped from outside: signals, and a limit of time."""
+"""Signals and a time limit, which stop a run from outside."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from ignite.engine import Engine, Events
 from heartseg import distributed
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-ECHO = 1.0  # seconds in which torchrun sends its processes a signal that they have had from the terminal
+ECHO = 1.0  # seconds within which torchrun repeats a signal that its processes got from the terminal
 
 
 class Stop:
-    """Attached to the trainer: ends it after the step in which a signal came, or when its time is over.
+    """Attached to the trainer: stop it after the step in which a signal arrived, or when its time is over.
 
-    With a limit of time no epoch begins that the longest so far says will not end within it, since a resumed run
-    begins with a whole epoch.
+    With a time limit, no epoch starts that would exceed it if it took as long as the longest so far, since a resumed
+    run starts with a whole epoch.
 
     Args:
         max_minutes: from `listen` on; None: no limit.
 
-    ``reason`` says afterwards why it stopped, in words; ``signal`` is the signal's number, if one did it. Other
-    handlers read ``stop_reason`` and ``in_a_hurry`` (a signal came) in the trainer's state.
+    Afterwards ``reason`` says why it stopped, and ``signal`` is the signal's number if there was one. Other handlers
+    read ``stop_reason`` and ``in_a_hurry`` (a signal arrived) in the trainer's state.
 
-    Of several processes that train together all end after the same step, whichever of them was told.
+    Several processes that train together all stop after the same step, whichever of them got the signal.
     """
 
     def __init__(self, max_minutes: float | None = None) -> None:
@@ -44,14 +44,14 @@ class Stop:
         self._heard = 0.0
 
     def attach(self, engine: Engine) -> None:
-        """Register with the trainer, after the handlers that belong to an epoch or a step."""
+        """Register with the trainer, after the handlers of an epoch or a step."""
         engine.add_event_handler(Events.EPOCH_STARTED, self._epoch_started)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._check)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._epoch_completed)
 
     @contextmanager
     def listen(self) -> Iterator[None]:
-        """Take SIGINT and SIGTERM: the first ends the step, the second the process, at once."""
+        """Handle SIGINT and SIGTERM: the first stops after the step, the second quits at once."""
         self._began = time.monotonic()
         if threading.current_thread() is not threading.main_thread():
             yield  # only the main thread may listen to signals
@@ -67,23 +67,23 @@ class Stop:
         if self._process != os.getpid():  # a worker of a data loader, which inherits this
             if number == signal.SIGTERM:
                 os._exit(128 + number)
-            return  # Ctrl-C reaches all processes of a terminal; the first of them says what to do
+            return  # Ctrl-C reaches all processes of a terminal; the first one decides
         name = signal.Signals(number).name
         if self.signal is not None and distributed.size() > 1 and time.monotonic() - self._heard < ECHO:
             return
         if self.signal is not None:
-            os.write(2, f"heartseg: {name} again: left at once\n".encode())
+            os.write(2, f"heartseg: {name} again: quit at once\n".encode())
             os._exit(128 + number)
         self.signal, self._heard = number, time.monotonic()
         self.reason = f"stopped by {name}"
-        os.write(2, f"heartseg: {name}: stopping after this step; once more leaves at once\n".encode())
+        os.write(2, f"heartseg: {name}: stopping after this step; send it again to quit at once\n".encode())
 
     def _epoch_started(self, engine: Engine) -> None:
         self._epoch_began = time.monotonic()
 
     def _check(self, engine: Engine) -> None:
         length = engine.state.epoch_length
-        whole = length is not None and engine.state.iteration % length == 0  # it is to be saved, whatever the time
+        whole = length is not None and engine.state.iteration % length == 0  # a whole epoch is saved, whatever the time
         self._end(engine, over=self._left() <= 0 and not whole)
 
     def _epoch_completed(self, engine: Engine) -> None:
@@ -92,23 +92,23 @@ class Stop:
         self._end(engine, over=self._left() < self._longest and not last)
 
     def _end(self, engine: Engine, over: bool) -> None:
-        is_over, told = map(int, distributed.highest(over, self.signal or 0))
-        if told:
-            self.signal, self.reason = told, f"stopped by {signal.Signals(told).name}"
+        is_over, number = map(int, distributed.highest(over, self.signal or 0))
+        if number:
+            self.signal, self.reason = number, f"stopped by {signal.Signals(number).name}"
         elif is_over:
             self.reason = f"time limit of {self.max_minutes:g} minutes"
-        if told or is_over:
+        if number or is_over:
             setattr(engine.state, "stop_reason", self.reason)  # noqa: B010 - ignite's State takes any name
             setattr(engine.state, "in_a_hurry", self.signal is not None)  # noqa: B010
             engine.terminate()
 
     def _left(self) -> float:
-        """Seconds that are left."""
+        """Return the seconds that are left."""
         if self.max_minutes is None:
             return float("inf")
         return 60 * self.max_minutes - (time.monotonic() - self._began)
 
 
 def stop_reason(engine: Engine) -> str | None:
-    """Why a trainer was stopped by a signal or a limit of time, in words; None where it was not."""
+    """Return why a trainer was stopped by a signal or a time limit; None if it was not."""
     return getattr(engine.state, "stop_reason", None)

@@ -23,7 +23,7 @@ from proof import command, warm_up
 from heartseg.config.bundles import find_bundle
 
 EPOCHS = 4
-GOES_ON = "the same command goes on"
+GOES_ON = "the same command resumes it"
 
 
 class Run:
@@ -77,7 +77,7 @@ def run(cines: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     assert when(child, (run.out / "checkpoint.pt").exists), run.text
     os.kill(child, signal.SIGTERM)
     assert wait(child) == 128 + signal.SIGTERM
-    assert run.lines("heartseg: ") == ["heartseg: SIGTERM: stopping after this step; once more leaves at once"]
+    assert run.lines("heartseg: ") == ["heartseg: SIGTERM: stopping after this step; send it again to quit at once"]
     assert run.lines(f"{run.out}: ") == [
         f"{run.out}: stopped by SIGTERM; epoch {run.epoch} of {EPOCHS} is saved; {GOES_ON}, into this folder"
     ]
@@ -95,12 +95,12 @@ def test_ctrl_c_stops_it_and_meanwhile_nobody_else_trains_there(run: Run) -> Non
     log = run.log.with_name("second")
     assert wait(start(run.words, log)) == 2
     told = [line for line in log.read_text().splitlines() if line.startswith("heartseg: ")]
-    assert told == [f"heartseg: {run.out}: process {child} trains there; wait for it, or name another output folder"]
+    assert told == [f"heartseg: {run.out}: process {child} trains there; wait for it, or use another output folder"]
     assert "Traceback" not in log.read_text()
     os.killpg(child, signal.SIGINT)
     assert wait(child) == 128 + signal.SIGINT
     goes_on, stopped = run.lines(f"{run.out}: ")
-    assert goes_on == f"{run.out}: goes on after epoch {epoch} of {EPOCHS}"
+    assert goes_on == f"{run.out}: resumes after epoch {epoch} of {EPOCHS}"
     assert (
         stopped == f"{run.out}: stopped by SIGINT; epoch {run.epoch} of {EPOCHS} is saved; {GOES_ON}, into this folder"
     )
@@ -113,7 +113,7 @@ def test_a_second_signal_leaves_at_once(run: Run) -> None:
         os.kill(child, signal.SIGTERM)
         when(child, lambda: "stopping after this step" in run.text)
     assert wait(child, 50) == 128 + signal.SIGTERM
-    assert run.lines("heartseg: ")[-1] == "heartseg: SIGTERM again: left at once"
+    assert run.lines("heartseg: ")[-1] == "heartseg: SIGTERM again: quit at once"
     assert run.epoch == epoch
 
 
@@ -151,7 +151,7 @@ def test_a_disk_that_fills_leaves_the_last_checkpoint(run: Run) -> None:
     epoch = run.epoch
     assert wait(run.begin(before=fill)) == 2
     (line,) = run.lines("heartseg: ")
-    assert line == f"heartseg: {run.out / 'checkpoint.pt'}: cannot be written (File too large); mend that, {GOES_ON}"
+    assert line == f"heartseg: {run.out / 'checkpoint.pt'}: cannot be written (File too large); fix that, and the same command resumes the run"
     assert run.epoch == epoch and list(run.out.glob(".partial-*")) == []
 
 
@@ -173,7 +173,7 @@ def test_a_limit_of_time_stops_it(run: Run) -> None:
     assert wait(run.begin("--max-minutes", 0.01)) == 0
     (changed,) = run.lines("max_minutes: ")
     _, stopped = run.lines(f"{run.out}: ")
-    assert changed == "max_minutes: was None, is 0.01 now, from here on"
+    assert changed == "max_minutes: was None, is 0.01 now, from now on"
     assert (
         stopped
         == f"{run.out}: time limit of 0.01 minutes; epoch {run.epoch} of {EPOCHS} is saved; {GOES_ON}, into this folder"
@@ -186,7 +186,7 @@ def test_another_network_is_refused_and_all_stays_as_it_was(run: Run) -> None:
     assert wait(run.begin("--overlay", "attention")) == 2
     (line,) = run.lines("heartseg: ")
     said = (
-        "cannot go on with other settings: network was UNet, is AttentionUnet now; set it back, or name another folder"
+        "cannot resume with other settings: network was UNet, is AttentionUnet now; set it back, or use another folder"
     )
     assert line == f"heartseg: {run.out / 'checkpoint.pt'}: {said}"
     after = {path.name: path.read_bytes() for path in run.out.glob("*.*") if path.is_file()}
@@ -197,7 +197,7 @@ def test_the_checkpoint_of_another_bundle_is_refused(run: Run, phantoms: Path, t
     shutil.copytree(run.out, tmp_path / "run")
     assert wait(start(command("left_atrium", phantoms, tmp_path / "run", 0, EPOCHS), tmp_path / "log")) == 2
     (line,) = [line for line in (tmp_path / "log").read_text().splitlines() if line.startswith("heartseg: ")]
-    assert line.startswith(f"heartseg: {tmp_path / 'run' / 'checkpoint.pt'}: cannot go on with other settings: ")
+    assert line.startswith(f"heartseg: {tmp_path / 'run' / 'checkpoint.pt'}: cannot resume with other settings: ")
     assert "classes was " in line and "Traceback" not in (tmp_path / "log").read_text()
 
 
@@ -220,6 +220,6 @@ def test_at_last_it_ends_through_monai_and_nothing_is_to_be_seen(run: Run, whole
     epoch = run.epoch
     run.log.unlink(missing_ok=True)
     assert wait(fork(monai, run.log)) == 0
-    assert run.lines(f"{run.out}: ") == [f"{run.out}: goes on after epoch {epoch} of {EPOCHS}"]
+    assert run.lines(f"{run.out}: ") == [f"{run.out}: resumes after epoch {epoch} of {EPOCHS}"]
     assert run.status == ("finished", "all epochs done")
     assert outcome(run.out) == outcome(whole)

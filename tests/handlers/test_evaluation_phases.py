@@ -73,7 +73,7 @@ def test_a_phase_without_cases_is_null(tmp_path):
 
 
 def test_the_class_of_the_phases_has_to_be_one(tmp_path):
-    with pytest.raises(InputError, match="^phases: 'ventricle' is no class; there are: left_ventricle, wall$"):
+    with pytest.raises(InputError, match="^phases: 'ventricle' is not a class; there are: left_ventricle, wall$"):
         CaseMetrics(tmp_path, CLASSES, phases="ventricle")
 
 

@@ -17,7 +17,7 @@ import torch
 from faults import forked
 
 from heartseg.errors import InputError
-from heartseg.training.checkpoints import MARK, DamagedError, load_checkpoint, save_checkpoint
+from heartseg.training.checkpoints import MARK, REMEDY, DamagedError, load_checkpoint, save_checkpoint
 
 STATE = {"weights": {"a": torch.arange(12.0).reshape(3, 4)}, "epoch": 3, "history": [{"loss": 0.5}, None], "name": "x"}
 
@@ -83,7 +83,7 @@ def test_what_no_run_wrote_is_refused_in_one_line(tmp_path: Path) -> None:
     torch.save(STATE, foreign)
     save_checkpoint({"call": print}, objects)  # weights_only lets no function in
     for path, said in (
-        (text, "is damaged, or no checkpoint of heartseg"),
+        (text, "is damaged, or not a checkpoint of heartseg"),
         (foreign, "is damaged"),
         (objects, "cannot"),
     ):
@@ -143,9 +143,7 @@ def test_where_writing_fails_all_is_as_it_was(call: str, tmp_path: Path, monkeyp
     failing(call, monkeypatch)
     with pytest.raises(InputError) as caught:
         save_checkpoint(other(3.0), path, keep="before.pt")
-    assert str(caught.value) == (
-        f"{path}: cannot be written (No space left on device); mend that, the same command goes on"
-    )
+    assert str(caught.value) == (f"{path}: cannot be written (No space left on device); {REMEDY}")
     assert {item.name: item.read_bytes() for item in tmp_path.iterdir()} == before
 
 
@@ -176,7 +174,7 @@ def test_a_file_that_grows_too_large(tmp_path: Path) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (10**6, 10**6))
         return save_three(path)()
 
-    assert forked(save, tmp_path) == f"{path}: cannot be written (File too large); mend that, the same command goes on"
+    assert forked(save, tmp_path) == f"{path}: cannot be written (File too large); {REMEDY}"
     left_as_it_was(path)
 
 
@@ -190,7 +188,7 @@ def test_a_disk_that_is_full(tmp_path: Path) -> None:
     try:
         path = tmp_path / "checkpoint.pt"
         said = save_three(path)()
-        assert said == f"{path}: cannot be written (No space left on device); mend that, the same command goes on"
+        assert said == f"{path}: cannot be written (No space left on device); {REMEDY}"
         left_as_it_was(path)
     finally:
         subprocess.run(["umount", tmp_path], check=True)

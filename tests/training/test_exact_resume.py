@@ -96,8 +96,8 @@ def test_workers_change_nothing(whole: dict[str, Path], tmp_path: Path, capsys: 
     Toy(tmp_path, workers=1).run()
     assert same(tmp_path, whole["chained"])
     assert capsys.readouterr().out.splitlines() == [
-        f"{tmp_path}: goes on after epoch 1 of 5",
-        "num_workers: was 2, is 1 now, from here on",
+        f"{tmp_path}: resumes after epoch 1 of 5",
+        "num_workers: was 2, is 1 now, from now on",
     ]
 
 
@@ -122,7 +122,7 @@ def test_a_signal_stops_it_with_a_line_and_a_status(
     with pytest.raises(SystemExit) as caught:
         Toy(tmp_path, act=act).run()
     assert caught.value.code == 128 + signal.SIGTERM
-    said = "stopped by SIGTERM; epoch 2 of 5 is saved; the same command goes on, into this folder"
+    said = "stopped by SIGTERM; epoch 2 of 5 is saved; the same command resumes it, in this folder"
     assert capsys.readouterr().out == f"{tmp_path}: {said}\n"
     assert not (tmp_path / "final.pt").exists()
     Toy(tmp_path).run()
@@ -142,7 +142,7 @@ def test_a_signal_in_the_last_validation_lets_the_run_end(
     with pytest.raises(SystemExit) as caught:
         toy.run()
     assert caught.value.code == 128 + signal.SIGINT
-    assert capsys.readouterr().out == f"{tmp_path}: stopped by SIGINT as it ended; it is finished\n"
+    assert capsys.readouterr().out == f"{tmp_path}: stopped by SIGINT when it had finished\n"
     assert same(tmp_path, whole["chained"])
 
 
@@ -160,7 +160,7 @@ def test_where_time_is_over_before_a_validation_the_last_weights_are_judged_and_
     with monkeypatch.context() as patch:
         patch.setattr("heartseg.training.stopping.time", SimpleNamespace(monotonic=lambda: now[0]))
         Toy(tmp_path / "run", interval=5, act=act, minutes=1).run()
-    said = "time limit of 1 minutes; epoch 2 of 5 is saved; the same command goes on, into this folder"
+    said = "time limit of 1 minutes; epoch 2 of 5 is saved; the same command resumes it, in this folder"
     assert capsys.readouterr().out == f"{tmp_path / 'run'}: {said}\n"
     assert (tmp_path / "run" / "model.pt").exists()
     saved = load_checkpoint(tmp_path / "run" / "checkpoint.pt")
@@ -200,9 +200,9 @@ def test_a_run_that_stopped_early_is_finished_and_more_patience_goes_on(
     assert load_checkpoint(tmp_path / "checkpoint.pt")["epoch"] == 6
     why = "2 validations without a better one"
     assert capsys.readouterr().out.splitlines() == [
-        f"{tmp_path}: is finished, after epoch 3 of 6: {why} (more patience goes on); nothing to do",
-        f"{tmp_path}: goes on after epoch 3 of 6",
-        "patience: was 2, is 3 now, from here on",
+        f"{tmp_path}: is finished, after epoch 3 of 6: {why} (more patience continues); nothing to do",
+        f"{tmp_path}: resumes after epoch 3 of 6",
+        "patience: was 2, is 3 now, from now on",
     ]
 
 
@@ -236,7 +236,7 @@ def test_of_a_damaged_checkpoint_the_one_before_is_taken(
     assert killed(Toy(tmp_path, act=kill_at_step(14)))
     break_bit(tmp_path / "checkpoint.pt")
     Toy(tmp_path).run()
-    assert capsys.readouterr().out == f"{tmp_path}: goes on after epoch 2 of 5\n"
+    assert capsys.readouterr().out == f"{tmp_path}: resumes after epoch 2 of 5\n"
     assert [line for line in caplog.messages if "is damaged" in line]
     assert same(tmp_path, whole["chained"])
 
@@ -262,7 +262,7 @@ def test_of_two_damaged_checkpoints_one_line_tells(tmp_path: Path) -> None:
     for name in ("checkpoint.pt", "checkpoint.previous.pt"):
         (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:-100])
     before = files(tmp_path)
-    with pytest.raises(InputError, match="checkpoint.pt: is damaged, or no checkpoint of heartseg; ") as caught:
+    with pytest.raises(InputError, match="checkpoint.pt: is damaged, or not a checkpoint of heartseg; ") as caught:
         Toy(tmp_path).run()
     assert "\n" not in str(caught.value) and files(tmp_path) == before
 
@@ -293,5 +293,5 @@ def test_a_best_file_that_somebody_took_away_is_told_of(tmp_path: Path, caplog: 
     assert killed(Toy(tmp_path, act=kill_at_step(14), scores=[0.1] * 5))
     os.remove(tmp_path / "model.pt")
     Toy(tmp_path, scores=[0.1] * 5).run()
-    told = f"{tmp_path / 'model.pt'}: is not what epoch 2 left there; a better one will replace it"
+    told = f"{tmp_path / 'model.pt'}: is not the file that epoch 2 wrote; better weights will replace it"
     assert told in caplog.messages

@@ -42,8 +42,8 @@ def test_a_changed_schedule_is_that_of_a_run_that_always_had_it(
     name = {"epochs": "epochs", "rate": "learning_rate", "batch": "batch_size"}[next(iter(now))]
     was = {"epochs": 5, "rate": 0.1, "batch": 2}[next(iter(now))]
     out = capsys.readouterr().out.splitlines()
-    assert out[0] == f"{tmp_path / 'begun'}: goes on after epoch 2 of {now.get('epochs', 5)}"
-    assert out[1:] == [f"{name}: was {was}, is {next(iter(now.values()))} now, from here on"]
+    assert out[0] == f"{tmp_path / 'begun'}: resumes after epoch 2 of {now.get('epochs', 5)}"
+    assert out[1:] == [f"{name}: was {was}, is {next(iter(now.values()))} now, from now on"]
 
 
 def test_a_free_setting_that_changes_leaves_the_rate_as_it_was(tmp_path: Path) -> None:
@@ -60,7 +60,7 @@ def test_more_epochs_go_on_after_the_end(tmp_path: Path, capsys: pytest.CaptureF
     Toy(tmp_path, epochs=7).run()
     saved = load_checkpoint(tmp_path / "checkpoint.pt")
     assert (saved["epoch"], saved["finished"], len(rows_of(tmp_path))) == (7, True, 7)
-    assert f"{tmp_path}: goes on after epoch 5 of 7" in capsys.readouterr().out.splitlines()
+    assert f"{tmp_path}: resumes after epoch 5 of 7" in capsys.readouterr().out.splitlines()
 
 
 def test_fewer_epochs_than_are_done_are_refused(tmp_path: Path) -> None:
@@ -68,7 +68,7 @@ def test_fewer_epochs_than_are_done_are_refused(tmp_path: Path) -> None:
     before = files(tmp_path)
     with pytest.raises(OtherRunError) as caught:
         Toy(tmp_path, epochs=2).run()
-    said = "is of epoch 4, and no more is asked for now; ask for more, or name another output folder"
+    said = "is of epoch 4, and no more are asked for; ask for more, or use another output folder"
     assert str(caught.value) == f"{tmp_path / 'checkpoint.pt'}: {said}"
     assert files(tmp_path) == before
 
@@ -85,7 +85,7 @@ def test_options_of_the_optimizer_are_taken_and_told(tmp_path: Path, capsys: pyt
     assert killed(Toy(tmp_path, act=kill_at_step(9)))
     toy = Toy(tmp_path, options={"eps": 1e-5}).run()
     assert [group["eps"] for group in toy.trainer.optimizer.param_groups] == [1e-5]
-    assert "optimizer eps: was 1e-08, is 1e-05 now, from here on" in capsys.readouterr().out.splitlines()
+    assert "optimizer eps: was 1e-08, is 1e-05 now, from now on" in capsys.readouterr().out.splitlines()
 
 
 # What cannot change
@@ -101,14 +101,14 @@ def test_options_of_the_optimizer_are_taken_and_told(tmp_path: Path, capsys: pyt
         ),
         (
             {"fixed": {"classes": {"left_atrium": 1}, "spacing": [2, 2]}},
-            "cannot go on with other settings: spacing was None, is [2, 2] now; ",
+            "cannot resume with other settings: spacing was None, is [2, 2] now; ",
         ),
         (
             {"fixed": {"classes": {"myocardium": 2}, "input_size": [64, 64]}},
-            "cannot go on with other settings: classes was {'left_atrium': 1}, is {'myocardium': 2} now; "
+            "cannot resume with other settings: classes was {'left_atrium': 1}, is {'myocardium': 2} now; "
             "input_size was None, is [64, 64] now; ",
         ),
-        ({"options": {"amsgrad": True}}, "cannot go on: optimizer amsgrad was False, is True now; "),
+        ({"options": {"amsgrad": True}}, "cannot resume: optimizer amsgrad was False, is True now; "),
         ({"optimizer_of": torch.optim.SGD}, "is of another optimizer (only one has betas); "),
         ({"kind": "by epoch"}, "is of another lr_scheduler (only one has _schedulers); "),
     ],
@@ -128,5 +128,5 @@ def test_what_cannot_change_is_refused_with_the_difference(now: dict[str, Any], 
 
 def test_a_checkpoint_of_another_version_is_refused(tmp_path: Path) -> None:
     save_checkpoint({"format": 0}, tmp_path / "checkpoint.pt")
-    with pytest.raises(OtherRunError, match="is of another version of heartseg; name another output folder$"):
+    with pytest.raises(OtherRunError, match="was written by another version of heartseg; use another output folder$"):
         Toy(tmp_path).run()

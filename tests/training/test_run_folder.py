@@ -75,7 +75,7 @@ def test_a_run_that_goes_on_keeps_its_notes(tmp_path: Path) -> None:
 @pytest.mark.parametrize("held", ["model.pt", "checkpoint.pt", "training_metrics.json"])
 def test_what_no_run_left_is_refused_and_left_as_it_is(tmp_path: Path, held: str) -> None:
     (tmp_path / held).write_bytes(b"weeks of work")
-    assert enter(tmp_path) == f"{tmp_path}: holds {held}, and not as a run of heartseg; name another output folder"
+    assert enter(tmp_path) == f"{tmp_path}: holds {held} that no run of heartseg left there; use another output folder"
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {held: b"weeks of work"}
 
 
@@ -103,7 +103,7 @@ def test_a_start_that_was_refused_does_not_change_what_a_run_was(tmp_path: Path)
 def test_all_that_a_folder_holds_is_named(tmp_path: Path) -> None:
     for name in ("checkpoint.pt", "model.pt", "notes.txt"):
         (tmp_path / name).touch()
-    assert f"{tmp_path}: holds model.pt, checkpoint.pt, and not as a run" in enter(tmp_path)
+    assert f"{tmp_path}: holds model.pt, checkpoint.pt that no run of heartseg left there; " in enter(tmp_path)
 
 
 def test_what_a_killed_process_was_writing_is_cleared_away(tmp_path: Path) -> None:
@@ -121,7 +121,7 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path, name: str) -> None:
     (tmp_path / "file").write_text("no folder")
     line = enter(tmp_path / name)
     assert line.startswith(f"{tmp_path / name}: cannot be written (")
-    assert line.endswith("; name another output folder")
+    assert line.endswith("; use another output folder")
     assert (tmp_path / "file").read_text() == "no folder"
 
 
@@ -133,7 +133,7 @@ def test_a_folder_that_cannot_be_written_into(tmp_path: Path, number: int, monke
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr("builtins.open", refuse)
-    line = f"{tmp_path}: cannot be written ({os.strerror(number)}); name another output folder"
+    line = f"{tmp_path}: cannot be written ({os.strerror(number)}); use another output folder"
     assert enter(tmp_path) == line
 
 
@@ -151,7 +151,7 @@ def test_a_second_process_is_refused_in_one_line_until_the_first_leaves(tmp_path
         return enter(run)
 
     assert forked(second, notes) == (
-        f"{run}: process {os.getpid()} trains there; wait for it, or name another output folder"
+        f"{run}: process {os.getpid()} trains there; wait for it, or use another output folder"
     )
     # The lock is not read before it is left: that would let it go.
     assert read_cases_of(run / "model.pt")["train"] == ["a"]
@@ -177,7 +177,7 @@ def test_a_killed_process_holds_nothing_even_while_its_workers_live(tmp_path: Pa
     trainer = fork(train, tmp_path / "log")
     while not worker.exists():
         time.sleep(0.01)
-    assert enter(run) == f"{run}: process {trainer} trains there; wait for it, or name another output folder"
+    assert enter(run) == f"{run}: process {trainer} trains there; wait for it, or use another output folder"
     os.kill(trainer, signal.SIGKILL)
     wait(trainer)
     try:

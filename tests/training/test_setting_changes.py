@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from heartseg.errors import OtherRunError
-from heartseg.training.setting_changes import LONG, changed, described, redefined, say_changes, shown
+from heartseg.training.setting_changes import LONG, changed, described, format_change, redefined, say_changes
 
 PATH = Path("run") / "checkpoint.pt"
 BEFORE = {
@@ -47,8 +47,8 @@ def test_what_is_fixed_is_refused_in_one_line_with_both_values() -> None:
     with pytest.raises(OtherRunError) as caught:
         changed(BEFORE, settings, PATH)
     assert str(caught.value) == (
-        f"{PATH}: cannot go on with other settings: spacing was [1.25, 1.25], is [2.0, 2.0] now; "
-        "set it back, or name another folder"
+        f"{PATH}: cannot resume with other settings: spacing was [1.25, 1.25], is [2.0, 2.0] now; "
+        "set it back, or use another folder"
     )
 
 
@@ -56,12 +56,12 @@ def test_of_cases_only_those_that_differ_are_named() -> None:
     with pytest.raises(OtherRunError) as caught:
         changed(BEFORE, now("fixed", **{"train cases": ["a", "d", "c"]}), PATH)
     assert "other settings: train cases was with b, is with d now; " in str(caught.value)
-    assert shown(["a", "b"], ["b"]) == "with a, is with none of them now"
+    assert format_change(["a", "b"], ["b"]) == "with a, is with none of them now"
 
 
 def test_a_long_value_is_cut() -> None:
     names = [f"case_{number:03}" for number in range(100)]
-    line = shown(names, [])
+    line = format_change(names, [])
     first = line.removeprefix("with ").partition(", is with ")[0]
     assert first.startswith("case_000, case_001, ") and first.endswith("...") and len(first) == LONG
 
@@ -69,14 +69,14 @@ def test_a_long_value_is_cut() -> None:
 def test_changes_are_told_a_line_each(capsys: pytest.CaptureFixture[str]) -> None:
     say_changes([("schedule", "learning_rate", 0.002, 0.001), ("free", "artifacts", None, ["noise", "blur"])])
     assert capsys.readouterr().out.splitlines() == [
-        "learning_rate: was 0.002, is 0.001 now, from here on",
-        "artifacts: was None, is noise, blur now, from here on",
+        "learning_rate: was 0.002, is 0.001 now, from now on",
+        "artifacts: was None, is noise, blur now, from now on",
     ]
 
 
 def test_of_a_network_the_first_layer_that_differs_is_shown() -> None:
     old, new = (str(torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.Dropout(p))) for p in (0.1, 0.5))
-    assert shown(old, new) == "(1): Dropout(p=0.1, inplace=False), is (1): Dropout(p=0.5, inplace=False) now"
+    assert format_change(old, new) == "(1): Dropout(p=0.1, inplace=False), is (1): Dropout(p=0.5, inplace=False) now"
 
 
 def test_a_schedule_that_is_defined_otherwise_is_told() -> None:
@@ -96,4 +96,4 @@ def test_a_loss_of_other_options_is_told() -> None:
     assert described(monai.losses.DiceCELoss(softmax=True, batch=True)) == old
     assert "dice: DiceLoss(" in old and "softmax=True" in old and "batch=True" in old
     [(group, name, *values)] = changed({"free": {"loss": old}}, {"free": {"loss": new}}, PATH)
-    assert (group, name, shown(*values)) == ("free", "loss", "batch=True, is batch=False now")
+    assert (group, name, format_change(*values)) == ("free", "loss", "batch=True, is batch=False now")

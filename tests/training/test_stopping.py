@@ -46,7 +46,7 @@ def test_a_signal_ends_the_run_after_its_step(number: int, name: str, capfd: pyt
     assert (stop.signal, stop.reason) == (number, f"stopped by {name}")
     assert (engine.state.stop_reason, engine.state.in_a_hurry) == (f"stopped by {name}", True)
     assert [signal.getsignal(one) for one in stopping.SIGNALS] == before
-    assert capfd.readouterr().err == f"heartseg: {name}: stopping after this step; once more leaves at once\n"
+    assert capfd.readouterr().err == f"heartseg: {name}: stopping after this step; send it again to quit at once\n"
 
 
 def test_a_signal_between_epochs_begins_no_other_one() -> None:
@@ -75,8 +75,8 @@ def test_a_second_signal_leaves_at_once(first: str, second: str, tmp_path: Path)
     log = tmp_path / "log"
     assert wait(fork(lambda: train(Stop(), act), log), 200) == 128 + signal.Signals[second]
     assert log.read_text().splitlines() == [
-        f"heartseg: {first}: stopping after this step; once more leaves at once",
-        f"heartseg: {second} again: left at once",
+        f"heartseg: {first}: stopping after this step; send it again to quit at once",
+        f"heartseg: {second} again: quit at once",
     ]
 
 
