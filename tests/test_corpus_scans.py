@@ -1,4 +1,4 @@
-"""Every broken scan and label of the corpus, through every door: one line each, and the others are done."""
+"""Every broken scan and label of the corpus, with every command: one line each, and the others are processed."""
 
 import os
 import re
@@ -27,7 +27,7 @@ faults = pytest.mark.parametrize("fault", [*SCANS, *LABELS], ids=lambda fault: f
 
 @pytest.fixture(autouse=True)
 def no_hang():
-    """Whoever waits for ever fails instead."""
+    """Fail instead of waiting for ever."""
     if sys.platform == "win32":
         yield
         return
@@ -47,7 +47,7 @@ def file_name(fault: Broken) -> str:
 
 
 def is_one_remedy(line: str, path: Path, fault: Broken) -> None:
-    """The line names the file, says the fault, and then how to mend it."""
+    """Check that the line names the file, says what is wrong, and then how to fix it."""
     assert line.startswith(f"{path}: ") and fault.said in line and ";" in line, line
 
 
@@ -154,7 +154,7 @@ def test_a_broken_case_ends_the_command_in_one_line(door, fault, seeded, heartse
     own = ["--overlay", "quick"] if door == "train" else ["--weights", seeded["left_atrium"]]
     words = [door, "left_atrium", "--data", folder, *SMALL, *own, "--out", tmp_path / "out"]
     line = refused(heartseg(*words, *(["--set", "folds=2"] if door == "train" else [])))
-    if fault not in LINKS:  # a listed file that is not there is told before anything is read
+    if fault not in LINKS:  # a listed file that is not there is reported before anything is read
         is_one_remedy(line, path, fault)
     assert line.startswith(f"{path}: ") and ";" in line
     assert tree(folder) == before
