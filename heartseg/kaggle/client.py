@@ -40,12 +40,11 @@ def import_client() -> Any:
 def make_client(credentials: Credentials, local: bool) -> Any:
     """Return the kaggle client with these credentials, whose every connection uses a `BoundedAdapter`."""
     import requests
-    from kagglesdk import KaggleClient, KaggleEnv
 
     from heartseg.kaggle.transport import BoundedAdapter, bound
 
     class Api(import_client()):  # type: ignore[misc]
-        """Builds its connections itself: the client's have no time limit, and print headers if VERBOSE is set."""
+        """Limits its connections: the client's have no time limit, and print headers if VERBOSE is set."""
 
         repeat = True
 
@@ -55,27 +54,23 @@ def make_client(credentials: Credentials, local: bool) -> Any:
         def once(self) -> Api:
             """Return a copy for requests that must not be sent twice."""
             other = Api()
-            other.config_values, other.repeat = self.config_values, False
+            other.args, other.config_values, other.repeat = self.args, self.config_values, False
             return other
 
         def build_kaggle_client(self) -> Any:
             with without_empty_variables():  # the client looks for a token here again
-                client = KaggleClient(
-                    env=KaggleEnv.LOCAL if local else KaggleEnv.PROD,
-                    username=credentials.username or None,
-                    password=credentials.key or None,
-                    api_token=credentials.token or None,
-                    user_agent=AGENT,
-                )
+                client = super().build_kaggle_client()
                 client.__enter__()
             session = getattr(client.http_client(), "_session", None)
             if not isinstance(session, requests.Session):
                 raise InputError("the kaggle client: is of an unknown version; pip install 'kaggle==2.2.4'")
+            session.headers["User-Agent"] = AGENT
             bound(session, self.adapter())
             return client
 
     api = Api()
-    api.config_values = {Api.CONFIG_NAME_USER: credentials.username}
+    values = {"username": credentials.username, "key": credentials.key, "token": credentials.token}
+    api.args, api.config_values = ["--local"] * local, {name: value for name, value in values.items() if value}
     return api
 
 

@@ -15,27 +15,21 @@ from heartseg.errors import InputError, one_line
 
 MANIFEST = "manifest.json"
 MAX_BYTES, MAX_FILES = 2**20, 500  # of a manifest
-# The files that may be pulled. A star does not match a slash.
-ALLOWED = (
-    "model.pt",
-    "model.json",
-    "final.pt",
-    "checkpoint.pt",
-    "run.lock",
+CURVES = "curves.png"
+WEIGHTS = ("model.pt", "model.json", "final.pt", "LICENSE")
+SMALL = (  # results that may enter a repository
+    CURVES,
     "config.yaml",
     "run_summary.md",
     "run_summary.json",
-    "curves.png",
     "training_metrics.json",
     "evaluation_results.json",
     "evaluation_results.csv",
     "clinical.csv",
     "clinical.json",
-    "bland_altman.png",
-    "pictures/*.png",
-    "tensorboard/events.*",
-    "LICENSE",
 )
+# The files that may be pulled. A star does not match a slash.
+ALLOWED = (*WEIGHTS, *SMALL, "checkpoint.pt", "run.lock", "bland_altman.png", "pictures/*.png", "tensorboard/events.*")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 

@@ -7,18 +7,17 @@ import json
 import os
 import re
 import shutil
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import psutil
 from rich.console import Console
 
+from heartseg.config.command_lines import say
 from heartseg.data.transfer import disk_errors, progress_bar
 from heartseg.errors import InputError, one_line
 from heartseg.kaggle.manifest import MANIFEST, MAX_BYTES, difference, read_manifest, wanted
@@ -28,8 +27,7 @@ from heartseg.kaggle.waiting import last_lines, wait_for
 RESULTS = "evaluation_results.json"
 
 
-@dataclass(frozen=True)
-class Pulled:
+class Pulled(NamedTuple):
     """The result of a pull: whether it added or removed files, the manifest, and the folder."""
 
     changed: bool
@@ -83,9 +81,9 @@ def pull(
     if before:
         for name in lacking:
             if before["files"].get(name) == manifest["files"][name]:
-                _warn(f"{name}: {faults[name]}; restored")
+                say(f"{name}: {faults[name]}; restored")
         for name in stale:
-            _warn(f"{name}: does not belong to this run; removed")
+            say(f"{name}: does not belong to this run; removed")
     print_scores(out, manifest)
     count = f"{len(lacking)} of {len(wanted(manifest))} files"
     print(f"pulled: {out} ({count} were new)" if changed else f"{out}: nothing has changed since the last pull")
@@ -103,9 +101,9 @@ def print_scores(folder: Path, manifest: Mapping[str, Any]) -> None:
         try:
             print_table(json.loads(file.read_bytes())["clean"])
         except (ValueError, LookupError, TypeError, AttributeError, MarkupError):
-            _warn(f"{file}: is not the table of an evaluation; it is not shown")
+            say(f"{one_line(str(file))}: is not the table of an evaluation; it is not shown")
     else:
-        _warn("the run was not evaluated: there are no scores")
+        say("the run was not evaluated: there are no scores")
     words = [f"commit {manifest.get('commit') or 'unknown'}", f"{manifest.get('epochs', 'unknown')} epochs"]
     if manifest.get("finished") is True:
         words.append("finished")
@@ -187,7 +185,3 @@ def _move_into_place(folder: Path, out: Path, names: list[str], stale: list[str]
         if (out / name).parent != out and not any((out / name).parent.iterdir()):
             (out / name).parent.rmdir()
     os.replace(folder / MANIFEST, out / MANIFEST)
-
-
-def _warn(line: str) -> None:
-    print(one_line(line), file=sys.stderr)

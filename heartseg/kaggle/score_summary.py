@@ -16,7 +16,6 @@ from heartseg.results.tables import cases_in_words
 from heartseg.results.tables import number as format_number
 
 LONGEST = 300  # characters of a name or note from a manifest
-CURVES = "curves.png"
 QUOTE, BAR = "'", "\N{BROKEN BAR}"  # replace what would end code, and a cell of a table
 
 

@@ -6,9 +6,8 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from heartseg.errors import InputError, flat
 from heartseg.kaggle.client import AGENT, import_client, make_client, signed_in
@@ -23,16 +22,14 @@ INVALID = ("dataset", "kernel", "competition", "model")
 SLUG = re.compile(r"[A-Za-z0-9][\w-]*/[A-Za-z0-9][\w-]*")
 
 
-@dataclass(frozen=True)
-class Pushed:
+class Pushed(NamedTuple):
     """The address of a kernel that was pushed, and its version."""
 
     url: str
     version: int
 
 
-@dataclass(frozen=True)
-class Status:
+class Status(NamedTuple):
     """A run's status (QUEUED, RUNNING, COMPLETE, ERROR, CANCEL_REQUESTED, CANCEL_ACKNOWLEDGED, NEW_SCRIPT) and, if it
     failed, the reason.
     """

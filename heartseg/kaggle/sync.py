@@ -14,25 +14,12 @@ from typing import NamedTuple
 
 from heartseg.data.files import atomic
 from heartseg.errors import InputError
-from heartseg.kaggle.manifest import MANIFEST, MAX_BYTES, read_manifest
+from heartseg.kaggle.manifest import CURVES, MANIFEST, MAX_BYTES, SMALL, WEIGHTS, read_manifest
 from heartseg.kaggle.pull import pull
-from heartseg.kaggle.score_summary import CURVES, Run, markdown, title, write_outputs
+from heartseg.kaggle.score_summary import Run, markdown, title, write_outputs
 from heartseg.kaggle.service import Service, owner_and_name
 from heartseg.kaggle.waiting import ACTIVE, COMPLETE, NotYetError
 
-SMALL = (  # what enters the repository, and is replaced there by the next run
-    MANIFEST,
-    CURVES,
-    "clinical.csv",
-    "clinical.json",
-    "config.yaml",
-    "evaluation_results.csv",
-    "evaluation_results.json",
-    "run_summary.json",
-    "run_summary.md",
-    "training_metrics.json",
-)
-WEIGHTS = ("model.pt", "model.json", "final.pt", "LICENSE")
 LARGEST = 2 * 2**20  # bytes of one file, since a git history keeps it for ever
 PLAIN_PATH = re.compile(r"[\w-]+(\.[\w-]+)*(/[\w-]+(\.[\w-]+)*)*", re.ASCII)  # no part starts with a dot
 BODY = "heartseg-sync.md"  # text of the pull request, in the Action's temporary folder
@@ -104,12 +91,13 @@ def sync(
         if last and last.manifest == run.manifest:
             return _unchanged(kernel, folder)
         subject = title(run, last)
-        large = _too_large(run.folder)
+        sizes = {file: run.manifest["files"].get(file, {}).get("size", 0) for file in SMALL}
+        large = [file for file, size in sizes.items() if size > LARGEST]
         curves = _address(branch, f"{results}/{name}/{CURVES}") if (run.folder / CURVES).is_file() else None
         text = markdown(kernel, run, last, None if CURVES in large else curves, large)
         if weights_out is not None:
             _replace(run.folder, Path(weights_out), WEIGHTS)
-        _replace(run.folder, folder, [file for file in SMALL if file not in large])
+        _replace(run.folder, folder, [file for file in (*SMALL, MANIFEST) if file not in large])  # the manifest last
     for file in large:
         (folder / file).unlink(missing_ok=True)
         print(f"{file}: is over {LARGEST // 2**20} MiB and stays out of the repository")
@@ -144,10 +132,6 @@ def _current(service: Service, kernel: str, last: Run, copy: Path) -> bool:
         return False
     service.download(url, copy, MAX_BYTES)
     return read_manifest(copy) == last.manifest
-
-
-def _too_large(run: Path) -> list[str]:
-    return [name for name in SMALL if (run / name).is_file() and (run / name).stat().st_size > LARGEST]
 
 
 def _address(branch: str, path: str) -> str | None:
