@@ -157,8 +157,8 @@ def sync_kernel(
 ) -> None:
     """Copy the small results of a kernel's last run into this working tree, for a pull request.
 
-    .github/workflows/sync-kaggle.yml runs it and opens the pull request. Nothing is done while the run is not complete,
-    or if RESULTS/KERNEL has this run already. git is not called.
+    .github/workflows/sync-kaggle.yml runs it and opens the pull request; git is not called.
+    Nothing is done while the run is not complete, or if RESULTS/KERNEL has this run already.
 
     Example: heartseg kaggle sync alice/heartseg-left-atrium --weights-out weights
     """
