@@ -64,8 +64,10 @@ def check_number(name: str, value: Any, limits: Limits) -> str | None:
     limit = limits.get(name, Limit())
     if not math.isfinite(value):
         return "a finite number"
-    if value < 0 or (value == 0 and limit.positive):
+    if value <= 0 and limit.positive:
         return "a positive number"
+    if value < 0:
+        return "0 or a positive number"
     if value > 1 and (limit.share or name.endswith(PROBABILITY)):
         return "a share from 0 to 1"
     return None

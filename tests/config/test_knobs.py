@@ -89,7 +89,7 @@ def test_outside_a_configuration_there_are_none() -> None:
         ("rate", 0, "rate: 0 is not a positive number; change it"),
         ("rate", 1.5, "rate: 1.5 is not a share from 0 to 1; change it"),
         ("rate", float("inf"), "rate: inf is not a finite number; change it"),
-        ("seed", -1, "seed: -1 is not a positive number; change it"),
+        ("seed", -1, "seed: -1 is not 0 or a positive number; change it"),
         ("device", "gpu", "device: gpu cannot be used here"),
     ],
 )

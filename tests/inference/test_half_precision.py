@@ -7,7 +7,7 @@ import torch
 from monai.inferers import SimpleInferer
 from monai.networks.nets import UNet
 
-from heartseg.inference.inferers import BFloat16Inferer
+from heartseg.inference.half_precision import BFloat16Inferer
 
 SEEN: list[torch.dtype] = []
 

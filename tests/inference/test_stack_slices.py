@@ -8,7 +8,7 @@ from monai.networks.nets import UNet
 
 from heartseg.data.stacks import neighbouring_slices
 from heartseg.errors import InputError
-from heartseg.inference.inferers import StackInferer
+from heartseg.inference.stack_slices import StackInferer
 
 
 def middle_slice(slices: torch.Tensor) -> torch.Tensor:
@@ -127,7 +127,7 @@ def test_a_stack_inferer_refuses_what_is_no_number_of_slices(wrong):
 
 @pytest.mark.parametrize("size", [[100, 96], [16, 96]])
 def test_a_window_that_the_network_cannot_take_is_refused(size):
-    with pytest.raises(InputError, match=r"input_size: \[.*, 96\] does not fit .* multiples of 16 from 32"):
+    with pytest.raises(InputError, match=r"input_size: \[.*, 96\] does not fit .* multiples of 16, at least 32"):
         StackInferer(input_size=size)
 
 

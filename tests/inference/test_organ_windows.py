@@ -7,7 +7,7 @@ from monai.inferers import SlidingWindowInferer
 from scipy import ndimage
 
 from heartseg.errors import InputError
-from heartseg.inference.inferers import OrganWindowInferer
+from heartseg.inference.organ_windows import OrganWindowInferer
 
 ROI = (16, 16, 16)
 # Sums of the same terms in another order: float32 rounding of logits of the size 1.
