@@ -59,4 +59,4 @@ def _candidates(service: Service, words: str) -> str:
     if not found:
         return f"{words}: Kaggle finds no data set of this name; use the archive of the Decathlon (without --from)"
     named = ", ".join(found[:CANDIDATES])
-    return f"{words}: no copy at Kaggle is known to be the original; look at these and name one by --dataset: {named}"
+    return f"{words}: no copy on Kaggle is known to be the original; look at these and name one by --dataset: {named}"

@@ -90,7 +90,7 @@ def test_a_folder_that_is_not_whole_is_left_alone(get, tmp_path):
 def test_no_copy_is_chosen_for_the_user(get, stub, tmp_path):
     stub.datasets = {f"bob/heart-{number}": zip_of(SOUND) for number in range(10)}
     line = refused(get())
-    start = "Task02_Heart: no copy at Kaggle is known to be the original; look at these and name one by --dataset: "
+    start = "Task02_Heart: no copy on Kaggle is known to be the original; look at these and name one by --dataset: "
     assert line == start + ", ".join(f"bob/heart-{number}" for number in range(8))
     assert [call.name for call in stub.calls] == ["ListDatasets"] and not (tmp_path / "data").exists()
 
