@@ -121,7 +121,7 @@ def test_the_window_of_a_stack_equals_the_network_on_it():
     "wrong", [{"neighbours": -1}, {"neighbours": 1.5}, {"batch_slices": 0}, {"multiple": True}, {"input_size": [0, 32]}]
 )
 def test_a_stack_inferer_refuses_what_is_no_number_of_slices(wrong):
-    with pytest.raises(InputError, match="give a whole number from"):
+    with pytest.raises(InputError, match="give a whole number of at least"):
         StackInferer(**wrong)
 
 
