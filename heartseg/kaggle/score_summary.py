@@ -89,15 +89,22 @@ def markdown(kernel: str, run: Run, last: Run | None, curves: str | None = None,
     return "\n".join([*lines, ""])
 
 
-def _facts(kernel: str, run: Run) -> list[str]:
+def origin(run: Run) -> str:
+    """Return one line that only this run has: its commit, length, devices and start."""
     gpus = run.manifest.get("gpus")
     devices = ", ".join(map(str, gpus)) if isinstance(gpus, list) and gpus else "no GPU"
+    return (
+        f"commit {run.text('commit')}, {run.text('epochs')} epochs in {run.text('minutes')} minutes "
+        f"({code(devices)}), started {run.text('started')}"
+    )
+
+
+def _facts(kernel: str, run: Run) -> list[str]:
     again = code(f"heartseg kaggle push {run.manifest.get('bundle')} --resume")
     state = "finished" if run.finished else f"**not finished**; {again} continues it"
     return [
         f"- kernel [{kernel}](https://www.kaggle.com/code/{kernel}), {state}",
-        f"- commit {run.text('commit')}, {run.text('epochs')} epochs in {run.text('minutes')} minutes "
-        f"({code(devices)}), started {run.text('started')}",
+        f"- {origin(run)}",
     ]
 
 

@@ -16,7 +16,7 @@ from heartseg.data.files import atomic
 from heartseg.errors import InputError
 from heartseg.kaggle.manifest import CURVES, MANIFEST, MAX_BYTES, SMALL, WEIGHTS, read_manifest
 from heartseg.kaggle.pull import pull
-from heartseg.kaggle.score_summary import Run, markdown, title, write_outputs
+from heartseg.kaggle.score_summary import Run, markdown, origin, title, write_outputs
 from heartseg.kaggle.service import Service, owner_and_name
 from heartseg.kaggle.waiting import ACTIVE, COMPLETE, NotYetError
 
@@ -50,7 +50,7 @@ def sync(
     caller, in the workflow to an Action.
 
     In a GitHub Action the step sets the outputs ``changed``, ``dice`` (empty if the key metric is another),
-    ``branch``, ``title`` and ``body`` (path of a Markdown file), and the job's summary shows the scores.
+    ``branch``, ``title``, ``run`` (its line in the text) and ``body`` (path of a Markdown file), and the job's summary shows the scores.
 
     Args:
         service: the signed-in connection to Kaggle.
@@ -103,7 +103,7 @@ def sync(
         print(f"{file}: is over {LARGEST // 2**20} MiB and stays out of the repository")
     metric, value = run.score()
     dice = f"{value:.4f}" if metric and metric.name == "dice" and value is not None else ""
-    outputs = {"changed": "true", "dice": dice, "branch": branch, "title": subject}
+    outputs = {"changed": "true", "dice": dice, "branch": branch, "title": subject, "run": origin(run)}
     if "GITHUB_OUTPUT" in os.environ:
         body = Path(os.environ.get("RUNNER_TEMP") or tempfile.gettempdir(), BODY)
         body.write_text(text, encoding="utf-8")

@@ -78,7 +78,11 @@ class TestFirst:
     def test_outputs_and_summary(self, synced, tmp_path, written):
         body = tmp_path / "heartseg-sync.md"
         lines = ["changed=true", "dice=0.9012", f"branch={BRANCH}", "title=Kaggle: left-atrium Dice 0.9012"]
-        assert written().splitlines() == [*lines, f"body={body}"]
+        *first, run, last = written().splitlines()
+        assert first == lines and last == f"body={body}"
+        assert (
+            f"\n- {run.removeprefix('run=')}\n" in body.read_text()
+        )  # by this line the workflow knows a closed request
         summary = written("summary.md")
         assert summary.startswith("## Kaggle: left-atrium Dice 0.9012\n") and summary == f"{body.read_text()}\n"
         assert "| mean of 1 unseen case | 0.9012 | 5.00 | 1.50 | missing |" in summary
