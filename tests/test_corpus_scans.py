@@ -134,7 +134,7 @@ def readers():
 
 @faults
 @pytest.mark.parametrize("door", ["train", "evaluate"])
-def test_no_broken_case_is_learned_from_or_judged(door, fault, readers, tmp_path):
+def test_no_broken_case_is_trained_on_or_evaluated(door, fault, readers, tmp_path):
     folder, path = damaged(tmp_path, fault)
     case = {key: str(folder / part / "case_1.nii.gz") for key, part in (("image", "imagesTr"), ("label", "labelsTr"))}
     with pytest.raises(InputError) as info, readable():

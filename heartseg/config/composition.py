@@ -1,4 +1,4 @@
-"""How configurations compose: a base, its overlays, and what a person sets, in this order."""
+"""Compose configurations: a base, its overlays, and the values of ``--set``, in this order."""
 
 from __future__ import annotations
 

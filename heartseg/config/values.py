@@ -1,4 +1,4 @@
-"""What a knob may be set to: a value of the same kind as its default, within its limit."""
+"""Check values of knobs: of the same kind as the default, and within the limits of its comment."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ EXPRESSION = "$@%"  # what MONAI evaluates begins so, and is not checked
 
 
 class Limit(NamedTuple):
-    """What a knob's comment declares: ``[> 0]``, ``[0, 1]`` (both included), ``[null]`` (may be null), or several."""
+    """Limit in a knob's comment: ``[> 0]``, ``[0, 1]`` (both included), ``[null]`` (may be null), or several."""
 
     positive: bool = False
     share: bool = False
@@ -27,7 +27,7 @@ class Limit(NamedTuple):
 
     @classmethod
     def parse(cls, text: str, where: str) -> Limit:
-        """Return the limit of a comment's text between brackets. Raises InputError where it is none of these."""
+        """Return the limit of a comment's text between brackets. Raises InputError for any other text."""
         words = {"> 0": "positive", "0, 1": "share", "null": "null"}
         parts = [part.strip() for part in text.split(" or ")]
         if unknown := [part for part in parts if part not in words]:

@@ -43,7 +43,7 @@ class CaseResults:
 
     about: Sequence[str] = ()  # keys of a case that are columns of the table
     columns: Sequence[str] = ()  # keys of a case's class that are columns of the table
-    keys: ClassVar[Sequence[str]] = ()  # columns that tell several rows of a case apart, see `rows`
+    keys: ClassVar[Sequence[str]] = ()  # columns that distinguish the rows of a case, see `rows`
 
     def __init__(
         self,

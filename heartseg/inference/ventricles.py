@@ -11,7 +11,7 @@ from heartseg.data.nominal_spacing import is_nominal
 
 @dataclass(frozen=True)
 class Ventricles:
-    """What a bundle's ``patients`` says, so that ``heartseg segment`` reports ejection fractions and mass.
+    """Summary of patients, a bundle's ``patients``: ``heartseg segment`` reports ejection fractions and mass from it.
 
     Args:
         classes: the bundle's classes by the names ``left`` and ``right``, the cavities, and ``myocardium``.

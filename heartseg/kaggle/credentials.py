@@ -38,7 +38,7 @@ class Credentials:
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """What must never be shown."""
+        """Return the values that must never be shown."""
         return tuple(filter(None, (self.token, self.key)))
 
 

@@ -17,7 +17,7 @@ from heartseg.kaggle.service import Pushed, Service
 
 
 class Kernel(NamedTuple):
-    """What is pushed: the script and its metadata."""
+    """Kernel to push: its script and its metadata."""
 
     script: Script
     metadata: dict[str, Any]

@@ -50,8 +50,8 @@ def sync(
     caller, in the workflow to an Action.
 
     In a GitHub Action the step sets the outputs ``changed``, ``dice`` (empty if the key metric is another),
-    ``branch``, ``title``, ``run`` (its line in the text) and ``body`` (path of a Markdown file). The job's summary shows
-    the scores.
+    ``branch``, ``title``, ``run`` (its line in the text) and ``body`` (path of a Markdown file). The job's summary
+    shows the scores.
 
     Args:
         service: the signed-in connection to Kaggle.

@@ -121,7 +121,7 @@ def test_pictures_and_logs_are_there(learned):
 # Judging
 
 
-def test_every_case_is_judged_by_the_mask_that_was_written(phantoms, evaluated):
+def test_every_case_is_evaluated_on_the_mask_that_was_written(phantoms, evaluated):
     result = read_json(evaluated / "evaluation_results.json")["clean"]
     assert sorted(case["id"] for case in result["cases"]) == sorted(UNSEEN + SEEN)
     for case in result["cases"]:
@@ -252,7 +252,7 @@ def split(folder):
 # The plain overlay
 
 
-def test_the_plain_network_trains_and_is_told_from_the_shipped_one(phantoms, heartseg, tmp_path):
+def test_the_plain_network_trains_and_is_distinguished_from_the_shipped_one(phantoms, heartseg, tmp_path):
     run, small = tmp_path / "run", ["spacing=[5, 5, 5]", "roi_size=[32, 32, 32]", "overlap=0.0", "batch_size=4"]
     words = ["--overlay", "demo", "--overlay", "quick", "--overlay", "plain"]
     for setting in (*small, "epochs=1", "folds=2"):

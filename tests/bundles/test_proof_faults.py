@@ -128,7 +128,7 @@ def test_a_signal_to_all_its_processes_stops_it_too(run: Run) -> None:
     ]
 
 
-def test_a_worker_that_dies_is_told_of_in_one_line(run: Run) -> None:
+def test_a_worker_that_dies_is_reported_in_one_line(run: Run) -> None:
     child, epoch = run.begin(), run.epoch
     assert run.training(child), run.text
     worker = children_of(child)[0]
@@ -151,7 +151,8 @@ def test_a_disk_that_fills_leaves_the_last_checkpoint(run: Run) -> None:
     epoch = run.epoch
     assert wait(run.begin(before=fill)) == 2
     (line,) = run.lines("heartseg: ")
-    assert line == f"heartseg: {run.out / 'checkpoint.pt'}: cannot be written (File too large); fix that, and the same command resumes the run"
+    failed = f"heartseg: {run.out / 'checkpoint.pt'}: cannot be written (File too large)"
+    assert line == f"{failed}; fix that, and the same command resumes the run"
     assert run.epoch == epoch and list(run.out.glob(".partial-*")) == []
 
 

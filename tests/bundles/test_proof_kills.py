@@ -45,7 +45,7 @@ def test_left_atrium_survives_kills_in_writes_and_a_damaged_checkpoint(phantoms:
     checkpoint = run / "checkpoint.pt"
     checkpoint.write_bytes(checkpoint.read_bytes()[:-1000])
     assert train("left_atrium", phantoms, run, 2) == 0
-    assert said(run) == [f"{run}: goes on after epoch 1 of {EPOCHS}"]
+    assert said(run) == [f"{run}: resumes after epoch 1 of {EPOCHS}"]
     assert outcome(run) == outcome(whole)
 
 

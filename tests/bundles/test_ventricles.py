@@ -62,7 +62,7 @@ def evaluated(cines, learned_cines, python, tmp_path_factory):
     return out
 
 
-def test_each_frame_is_judged_by_the_mask_that_was_written(cines, learned_cines, evaluated):
+def test_each_frame_is_evaluated_on_the_mask_that_was_written(cines, learned_cines, evaluated):
     found = results(evaluated)
     clean, source = found["clean"], found["provenance"]
     assert source["weights"]["sha256"] == sha256(learned_cines / "model.pt")

@@ -1,4 +1,4 @@
-"""What a configuration did wrong is told with its file and line; what it did not do is left alone."""
+"""Errors in a configuration are reported with file and line; other errors pass unchanged."""
 
 import pytest
 from monai.bundle import ConfigParser
@@ -20,7 +20,7 @@ part:
 
 
 def raised(folder, text, ask, overlay=None):
-    """What is told of the error that asking for an id ends in."""
+    """Return the message of the error that resolving an id ends in."""
     (folder / "configs").mkdir(exist_ok=True)
     (folder / "configs" / "base.yaml").write_text(text)
     files = ["configs/base.yaml"]
@@ -48,7 +48,7 @@ def raised(folder, text, ask, overlay=None):
         ("+ 1", "+", "base.yaml:5: $@number + cannot be evaluated (invalid syntax"),
     ],
 )
-def test_what_is_wrong_is_told_with_its_line(old, new, told, tmp_path):
+def test_an_error_is_reported_with_its_line(old, new, told, tmp_path):
     assert raised(tmp_path, BASE.replace(old, new), "part").startswith(told)
 
 

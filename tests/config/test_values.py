@@ -1,4 +1,4 @@
-"""What --set and --run say and may change: values as YAML, their kinds, paths, and what weights must be used with."""
+"""Values of --set and --run: parsed as YAML, checked for kind and limits, paths, and the settings of weights."""
 
 from __future__ import annotations
 

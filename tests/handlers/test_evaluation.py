@@ -122,7 +122,7 @@ def test_where_nothing_is_found_the_means_are_null(tmp_path, capsys):
     assert "missing" in capsys.readouterr().out
 
 
-def test_labels_beyond_a_byte_are_told_apart(tmp_path):
+def test_labels_above_255_are_distinguished(tmp_path):
     """Whole-heart data sets use label values such as 500 and 420."""
     batch = [case("a", (3, 5, 500), (4, 6, 500))]
     evaluate(CaseMetrics(tmp_path, {"ventricle": 500, "other": 500 - 256}), batch)

@@ -40,7 +40,7 @@ def test_the_larger_truth_of_a_patient_s_two_is_end_diastole(tmp_path):
     assert keys <= ed.keys() == es.keys() and "cases" not in ed
 
 
-def test_phases_that_were_told_and_the_group(tmp_path):
+def test_given_phases_and_the_group(tmp_path):
     told = [
         case("p1_frame01", (3, 5), (4, 6), patient="one", phase="ED", group="DCM"),
         case("p1_frame02", (0, 4), (0, 4), patient="one", phase="ES", group="DCM"),

@@ -168,7 +168,7 @@ def test_a_window_of_minus_one_is_the_whole_axis(network):
     assert inferer.windows == 1
 
 
-def test_images_of_a_batch_are_judged_each_by_itself(network):
+def test_images_of_a_batch_are_evaluated_one_by_one(network):
     first, second = volume(((20, 18, 22), (31, 30, 33))), volume(((1, 35, 2), (10, 46, 12)))
     inferer = OrganWindowInferer(ROI, 0.5, min_volume=200)
     alone, visited = [], 0

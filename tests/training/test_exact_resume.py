@@ -31,7 +31,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def same(folder: Path, other: Path) -> bool:
-    """Whether two runs left the same, and nothing else."""
+    """Return whether two runs left the same results, and nothing else."""
     assert {path.name for path in folder.iterdir()} == FILES
     assert (folder / "model.pt").read_bytes() == (other / "model.pt").read_bytes()
     return alike(outcome(folder), outcome(other))
@@ -146,7 +146,7 @@ def test_a_signal_in_the_last_validation_lets_the_run_end(
     assert same(tmp_path, whole["chained"])
 
 
-def test_where_time_is_over_before_a_validation_the_last_weights_are_judged_and_the_run_does_not_know(
+def test_a_run_out_of_time_before_a_validation_evaluates_its_last_weights_without_a_score(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "whole").mkdir()
@@ -172,7 +172,7 @@ def test_where_time_is_over_before_a_validation_the_last_weights_are_judged_and_
 # What is counted
 
 
-def test_early_stopping_goes_on_counting(tmp_path: Path) -> None:
+def test_early_stopping_continues_its_count(tmp_path: Path) -> None:
     """Of validations 0.1, 0.3, 0.2, 0.3, the last two are not better than the second: patience 2 ends there."""
     scores, runs = [0.1, 0.3, 0.2, 0.3, 0.4, 0.5], []
     for name, kill in (("whole", None), ("killed", kill_at_step(15))):
@@ -188,7 +188,7 @@ def test_early_stopping_goes_on_counting(tmp_path: Path) -> None:
     assert alike(runs[0], runs[1])
 
 
-def test_a_run_that_stopped_early_is_finished_and_more_patience_goes_on(
+def test_a_run_that_stopped_early_is_finished_and_resumes_with_more_patience(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     settings: dict[str, Any] = {"epochs": 6, "interval": 1, "scores": [0.3, 0.2, 0.1, 0.4, 0.5, 0.6]}
@@ -289,7 +289,7 @@ def test_weights_of_a_future_that_was_lost_are_not_the_best(tmp_path: Path) -> N
     assert set(files(tmp_path)) == FILES
 
 
-def test_a_best_file_that_somebody_took_away_is_told_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_best_file_that_was_removed_is_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     assert killed(Toy(tmp_path, act=kill_at_step(14), scores=[0.1] * 5))
     os.remove(tmp_path / "model.pt")
     Toy(tmp_path, scores=[0.1] * 5).run()

@@ -47,7 +47,7 @@ def test_a_changed_schedule_is_that_of_a_run_that_always_had_it(
 
 
 def test_a_free_setting_that_changes_leaves_the_rate_as_it_was(tmp_path: Path) -> None:
-    """Which the plateau rule has cut to a half by then: 0.1 for two epochs by StepLR, half of it by the rule."""
+    """The plateau rule has halved the rate by then: 0.1 for two epochs by StepLR, then half of it by the rule."""
     settings: dict[str, Any] = {"kind": "by epoch", "interval": 1, "scores": [0.3, 0.2, 0.4, 0.5, 0.6]}
     assert killed(Toy(tmp_path, act=kill_at_step(9), **settings))
     toy = Toy(tmp_path, decay=0.25, **settings).run()
@@ -81,7 +81,7 @@ def test_a_schedule_by_step_is_walked_by_step_where_an_epoch_was_a_single_one(tm
     assert toy.trainer.optimizer.param_groups[0]["lr"] == 0.0  # the polynomial is at its end after 5 x 4 steps
 
 
-def test_options_of_the_optimizer_are_taken_and_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_options_of_the_optimizer_are_applied_and_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert killed(Toy(tmp_path, act=kill_at_step(9)))
     toy = Toy(tmp_path, options={"eps": 1e-5}).run()
     assert [group["eps"] for group in toy.trainer.optimizer.param_groups] == [1e-5]

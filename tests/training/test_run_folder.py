@@ -26,7 +26,7 @@ def cases(*ids: str) -> list[dict[str, Any]]:
 
 
 def enter(folder: str | Path) -> str:
-    """What a second process is told."""
+    """Return the message that a second process gets."""
     try:
         new_run(folder, cases("c"), cases("d"))
     except InputError as error:
@@ -55,14 +55,14 @@ def test_a_new_run_notes_its_cases_beside_its_weights(tmp_path: Path) -> None:
     assert read_cases_of(run / "model.pt")["train"] == ["b", "a"]
 
 
-def test_a_run_that_ended_before_its_first_checkpoint_can_be_begun_again(tmp_path: Path) -> None:
+def test_a_run_that_ended_before_its_first_checkpoint_can_start_again(tmp_path: Path) -> None:
     new_run(tmp_path, cases("a"), cases("b"))
     leave_run(tmp_path)
     new_run(str(tmp_path), cases("c"), cases("d"))
     assert read_cases_of(tmp_path / "model.pt")["train"] == ["c"]
 
 
-def test_a_run_that_goes_on_keeps_its_notes(tmp_path: Path) -> None:
+def test_a_resumed_run_keeps_its_notes(tmp_path: Path) -> None:
     new_run(tmp_path, cases("a"), cases("b"))
     leave_run(tmp_path)
     for name in ("checkpoint.pt", "model.pt", "training_metrics.json"):
@@ -188,7 +188,7 @@ def test_a_killed_process_holds_nothing_even_while_its_workers_live(tmp_path: Pa
 
 
 @pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP])
-def test_where_the_file_system_has_no_locks_training_goes_on(
+def test_training_runs_on_a_file_system_without_locks(
     tmp_path: Path, number: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: Any) -> None:

@@ -17,7 +17,7 @@ COUNT = 6
 
 
 def from_everywhere(image: torch.Tensor) -> torch.Tensor:
-    """What a careless transform draws from the global generators."""
+    """Return the numbers that a careless transform draws from the global generators."""
     drawn = [random.random(), np.random.rand(), float(torch.rand(()))]  # noqa: NPY002
     return torch.cat([image.flatten(), torch.tensor(drawn)])
 

@@ -66,7 +66,7 @@ def test_a_long_value_is_cut() -> None:
     assert first.startswith("case_000, case_001, ") and first.endswith("...") and len(first) == LONG
 
 
-def test_changes_are_told_a_line_each(capsys: pytest.CaptureFixture[str]) -> None:
+def test_each_change_is_reported_on_its_own_line(capsys: pytest.CaptureFixture[str]) -> None:
     say_changes([("schedule", "learning_rate", 0.002, 0.001), ("free", "artifacts", None, ["noise", "blur"])])
     assert capsys.readouterr().out.splitlines() == [
         "learning_rate: was 0.002, is 0.001 now, from now on",
@@ -79,8 +79,8 @@ def test_of_a_network_the_first_layer_that_differs_is_shown() -> None:
     assert format_change(old, new) == "(1): Dropout(p=0.1, inplace=False), is (1): Dropout(p=0.5, inplace=False) now"
 
 
-def test_a_schedule_that_is_defined_otherwise_is_told() -> None:
-    """What it counts, and what follows from settings that are compared by themselves, is not."""
+def test_a_different_schedule_is_reported() -> None:
+    """Its counters, and values derived from settings that are compared anyway, are not reported."""
     optimizers = [torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))], lr=rate) for rate in (0.1, 0.2)]
     schedules = [
         torch.optim.lr_scheduler.PolynomialLR(optimizer, total_iters=steps, power=power)
@@ -91,7 +91,7 @@ def test_a_schedule_that_is_defined_otherwise_is_told() -> None:
     assert redefined(before, now, PATH) == [("schedule", "schedule power", 0.9, 3.0)]
 
 
-def test_a_loss_of_other_options_is_told() -> None:
+def test_a_loss_with_other_options_is_reported() -> None:
     old, new = (described(monai.losses.DiceCELoss(softmax=True, batch=batch)) for batch in (True, False))
     assert described(monai.losses.DiceCELoss(softmax=True, batch=True)) == old
     assert "dice: DiceLoss(" in old and "softmax=True" in old and "batch=True" in old

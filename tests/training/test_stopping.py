@@ -80,7 +80,7 @@ def test_a_second_signal_leaves_at_once(first: str, second: str, tmp_path: Path)
     ]
 
 
-def test_workers_leave_ctrl_c_to_the_trainer_and_go_when_they_are_told_to(tmp_path: Path) -> None:
+def test_workers_leave_ctrl_c_to_the_trainer_and_end_on_sigterm(tmp_path: Path) -> None:
     statuses = []
 
     def act(engine: Engine) -> None:
