@@ -113,9 +113,7 @@ def test_the_network_can_be_exported(bundle, tmp_path, monkeypatch):
 
 
 @each_bundle
-def test_impossible_settings_are_refused_before_anything_is_built(
-    bundle, python, heartseg, tmp_path, monkeypatch
-):
+def test_impossible_settings_are_refused_before_anything_is_built(bundle, python, heartseg, tmp_path, monkeypatch):
     """In one line: there are no data, and nobody asks for them."""
     monkeypatch.chdir(tmp_path)
     words = ["run", "training", "--config_file", "configs/train.yaml", "--output_dir", tmp_path / "out"]
