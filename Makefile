@@ -12,8 +12,8 @@ help: ## List the targets
 demo: $(READY) ## Make phantoms, train on them for a moment, evaluate, draw: into demo/ (no download of data, no GPU)
 	$(BIN)/heartseg demo --out demo
 
-test: lint ## Check the style and the types, then run every test
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+test: lint ## Check the style and the types, then run the tests: five minutes on two cores
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(READY) ## Check the style and the types
 	$(BIN)/ruff check .
@@ -31,9 +31,8 @@ bench: $(READY) ## Measure against the peers; inference and saving too: make ben
 	$(if $(SCANS),$(BIN)/python benchmarks/inference.py $(SCANS))
 	$(if $(DATA),$(BIN)/python benchmarks/saving.py $(DATA))
 
-proof: $(READY) ## Kill trainings at random moments; broken inputs through all commands; fuzz; Kaggle's script from nothing
-	HEARTSEG_PROOF=1 $(BIN)/python -m pytest -q tests/test_corpus_scans.py tests/test_corpus_sets.py \
-	  tests/test_corpus_odd.py tests/test_fuzz_readers.py tests/data/test_fuzz_nifti.py tests/bundles/test_proof_faults.py
+proof: $(READY) ## Run the long tests; kill trainings at random moments; run Kaggle's script in an empty environment
+	HEARTSEG_PROOF=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "proof or fuzz" -n 2 --dist loadfile
 	OMP_NUM_THREADS=1 $(BIN)/python -W ignore tests/proof.py
 	OMP_NUM_THREADS=1 $(BIN)/python -W ignore tests/proof_kaggle.py
 

@@ -1,16 +1,30 @@
 """What every test may use."""
 
+import gc
 import logging
+import multiprocessing
 import os
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
+from every_bundle import BUNDLES, ROOT
+from filelock import FileLock
 
 os.environ.setdefault("MPLBACKEND", "Agg")  # no screen is needed to draw
 
-ROOT = Path(__file__).resolve().parents[1]
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip the long tests, except under ``make proof``; run what trains first, so that all workers end together."""
+    if not os.environ.get("HEARTSEG_PROOF"):
+        for item in items:
+            if item.get_closest_marker("proof"):
+                item.add_marker(pytest.mark.skip(reason="takes long: `make proof` runs it"))
+    items.sort(key=lambda item: "bundles" not in item.path.parts)
 
 
 @pytest.fixture(scope="session")
@@ -33,32 +47,82 @@ def same_process(monkeypatch):
     yield
     root.handlers[:] = handlers
     root.setLevel(level)
+    if multiprocessing.active_children():
+        end_workers()
+
+
+def end_workers() -> None:
+    """End the workers of data loaders whose training is over; the garbage collector would wait 5 s for each of them."""
+    from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
+
+    for iterator in gc.get_objects():
+        if type(iterator) is _MultiProcessingDataLoaderIter:
+            iterator._shutdown_workers()
 
 
 @pytest.fixture(scope="session")
-def phantoms(tmp_path_factory) -> Path:
-    """Six labelled small phantoms and one without label, in Decathlon layout; read only."""
+def once(tmp_path_factory) -> Callable[[str, Callable[[Path], object]], Path]:
+    """Build a folder once for all workers of pytest-xdist: ``once("name", build)`` returns it; read only.
+
+    The first worker that asks calls ``build(folder)``, and the others wait for it.
+    """
+    base = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        base = base.parent  # the folder of all workers
+
+    def call(name: str, build: Callable[[Path], object]) -> Path:
+        folder, done = base / f"once-{name}", base / f"once-{name}.done"
+        with FileLock(base / f"once-{name}.lock"):
+            if not done.exists():
+                shutil.rmtree(folder, ignore_errors=True)  # of a worker that failed
+                folder.mkdir()
+                build(folder)
+                done.touch()
+        return folder
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def phantoms_of(once) -> Callable[[str], Path]:
+    """Labelled small phantoms by kind: six atria (and a seventh without label), four of any other kind; read only."""
     from heartseg.phantoms.writing import write_phantoms
 
-    return write_phantoms(tmp_path_factory.mktemp("phantoms") / "data", cases=6, seed=1, size="small")
+    def build(kind: str, folder: Path) -> None:
+        write_phantoms(folder / "data", kind=kind, cases=6 if kind == "atrium" else 4, seed=1, size="small")
+
+    return lambda kind: once(f"phantoms-{kind}", partial(build, kind)) / "data"
 
 
 @pytest.fixture(scope="session")
-def seeded(tmp_path_factory) -> dict[str, Path]:
-    """By bundle, weights that fit it and learned nothing."""
+def phantoms(phantoms_of) -> Path:
+    """Six labelled atria and one without label, in Decathlon layout."""
+    return phantoms_of("atrium")
+
+
+@pytest.fixture(scope="session")
+def cines(phantoms_of) -> Path:
+    """Four cine phantoms, two frames each, in ACDC's own layout."""
+    return phantoms_of("cine")
+
+
+@pytest.fixture(scope="session")
+def seeded(once) -> dict[str, Path]:
+    """Weights that fit and learned nothing, by bundle."""
     import torch
     from monai.bundle import ConfigParser
 
-    paths = {}
-    for name in ("left_atrium", "ventricles"):
-        parser = ConfigParser()
-        parser.read_config(ROOT / "bundles" / name / "configs" / "inference.yaml")
-        with torch.random.fork_rng():
-            torch.manual_seed(0)
-            network = parser.get_parsed_content("network_def")
-        paths[name] = tmp_path_factory.mktemp("weights") / "seeded.pt"
-        torch.save(network.state_dict(), paths[name])
-    return paths
+    def build(folder: Path) -> None:
+        for bundle in BUNDLES:
+            parser = ConfigParser()
+            parser.read_config(bundle / "configs" / "inference.yaml")
+            with torch.random.fork_rng():
+                torch.manual_seed(0)
+                network = parser.get_parsed_content("network_def")
+            torch.save(network.state_dict(), folder / f"{bundle.name}.pt")
+
+    folder = once("seeded", build)
+    return {bundle.name: folder / f"{bundle.name}.pt" for bundle in BUNDLES}
 
 
 @pytest.fixture(scope="session")

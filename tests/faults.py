@@ -27,7 +27,6 @@ def fork(call: Callable[[], Any], log: Path) -> int:
     """Begin a call in a child, whose output goes to the end of ``log``; its id. The child's status is the call's."""
     sys.stdout.flush()
     sys.stderr.flush()
-    not_its_own = set(multiprocessing.active_children())  # workers of a data loader that an earlier test left alive
     child = os.fork()
     if child:
         return child
@@ -54,7 +53,7 @@ def fork(call: Callable[[], Any], log: Path) -> int:
         sys.stdout.flush()
         sys.stderr.flush()
         # As at the end of any Python.
-        for worker in set(multiprocessing.active_children()) - not_its_own:
+        for worker in multiprocessing.active_children():
             worker.terminate()
             worker.join()
     finally:
@@ -110,22 +109,27 @@ def when(child: int, ready: Callable[[], object], seconds: float = 300) -> bool:
             return True
         if ended(child):
             return False
-        time.sleep(0.001)
+        time.sleep(0.005)
     raise TimeoutError("nothing was ready")
 
 
 def children_of(process: int) -> list[int]:
-    """Processes that a process has begun, such as its workers."""
-    return [int(entry) for entry, parent, _ in _processes() if parent == process]
+    """Return the processes that a process has started, such as its workers."""
+    return [number for number, _, parent, _ in _processes() if parent == process]
+
+
+def idle_children_of(process: int) -> list[int]:
+    """Return those that wait for something: a worker in its loop, which notices when the process ends."""
+    return [number for number, state, parent, _ in _processes() if parent == process and state == "S"]
 
 
 def group_of(child: int) -> list[int]:
-    """Processes that are left of a child's group."""
-    return [int(entry) for entry, _, group in _processes() if group == child]
+    """Return the processes that are left of a child's group."""
+    return [number for number, _, _, group in _processes() if group == child]
 
 
-def _processes() -> list[tuple[int, int, int]]:
-    """Id, parent and group of all that live."""
+def _processes() -> list[tuple[int, str, int, int]]:
+    """Return number, state, parent and group of every process that has not ended."""
     found = []
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -133,7 +137,7 @@ def _processes() -> list[tuple[int, int, int]]:
         except OSError:
             continue
         if state != "Z":
-            found.append((int(stat.parent.name), int(parent), int(group)))
+            found.append((int(stat.parent.name), state, int(parent), int(group)))
     return found
 
 

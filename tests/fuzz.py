@@ -1,22 +1,25 @@
 """Settings and strategies for fuzzing: reproducible examples, many more if ``HEARTSEG_PROOF`` is set."""
 
 import os
+from collections.abc import Callable
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 MORE = 20 if os.environ.get("HEARTSEG_PROOF") else 1
 
 
-def few(examples: int) -> settings:
-    """Return settings for a fuzzing test: this number of examples, no deadline, no database."""
-    return settings(
+def few(examples: int) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Mark a test as fuzzing, with this number of examples, no deadline and no database."""
+    bounds = settings(
         max_examples=examples * MORE,
         derandomize=True,
         deadline=None,
         database=None,
         suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
     )
+    return lambda test: pytest.mark.fuzz(bounds(test))
 
 
 TEXT = st.text(max_size=12) | st.sampled_from(["", "..", "/", "a.nii.gz", "\0", "\n", "ED", "1e400", "-1"])

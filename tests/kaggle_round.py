@@ -6,8 +6,8 @@ import os
 import subprocess
 from pathlib import Path
 
+from every_bundle import options, small
 from kaggle_stub import Stub
-from proof import RECIPES
 
 from heartseg.phantoms.writing import write_phantoms
 
@@ -16,8 +16,7 @@ KERNEL = "alice/heartseg-left-atrium"
 
 def quick(bundle: str, epochs: int) -> list[str]:
     """Return options for a training of a few seconds."""
-    settings = [*RECIPES[bundle][1], f"epochs={epochs}"]
-    return ["--overlay", "quick", *(word for setting in settings for word in ("--set", setting))]
+    return ["--overlay", "quick", *options({**small(bundle, "train"), "epochs": epochs})]
 
 
 def attach_phantoms(root: Path, cases: int = 4) -> None:

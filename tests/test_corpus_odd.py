@@ -3,16 +3,13 @@
 import nibabel as nib
 import numpy as np
 import pytest
-from corpus import AFFINE, dataset, image, label, save
+from corpus import dataset, image, label, save
+from every_bundle import NAMES, each_name, small
 
 from heartseg import segment
 from heartseg.data.dataset_checks import check_dataset
 
-SETTINGS = {
-    "left_atrium": {"anatomy": "header", "spacing": [4, 4, 4], "roi_size": [32, 32, 32], "smallest_ml": 0},
-    "ventricles": {"spacing": [4, 4], "input_size": [32, 32], "slice_axis": 2},
-}
-BUNDLES = pytest.mark.parametrize("bundle", SETTINGS)
+AFFINE = np.diag([3.0, 3.0, 8.0, 1.0])  # a stack of slices, for bundles that look for one
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +17,7 @@ def mask(seeded):
     """The voxels of the mask of a file, by a network that learned nothing, but not nothing."""
 
     def call(bundle, path):
-        found = segment(path, bundle, settings=SETTINGS[bundle], weights=seeded[bundle])
+        found = segment(path, bundle, settings=small(bundle), weights=seeded[bundle])
         scan = nib.load(path)
         np.testing.assert_array_equal(found.affine, scan.affine)
         assert found.shape == scan.shape
@@ -31,13 +28,13 @@ def mask(seeded):
 
 @pytest.fixture(scope="module")
 def plain(mask, tmp_path_factory):
-    path = save(tmp_path_factory.mktemp("plain") / "scan.nii.gz", image())
-    masks = {bundle: mask(bundle, path) for bundle in SETTINGS}
+    path = save(tmp_path_factory.mktemp("plain") / "scan.nii.gz", image(), AFFINE)
+    masks = {bundle: mask(bundle, path) for bundle in NAMES}
     assert all(0 < np.count_nonzero(found) < found.size for found in masks.values())
     return masks
 
 
-@BUNDLES
+@each_name
 def test_left_handed_axes(bundle, mask, plain, tmp_path):
     """The first axis runs the other way in the file and in its affine: the same places in mm."""
     affine = AFFINE @ np.array([[-1, 0, 0, 23], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
@@ -46,15 +43,15 @@ def test_left_handed_axes(bundle, mask, plain, tmp_path):
     np.testing.assert_array_equal(found[::-1], plain[bundle])
 
 
-@BUNDLES
+@each_name
 @pytest.mark.parametrize("name", ["a scan of mine.nii.gz", "Größe_心臓_é.nii.gz", "a[1]{2};&'x'.nii.gz", "-x.nii"])
 def test_odd_names(bundle, name, mask, plain, tmp_path):
-    path = save(tmp_path / "ein Ordner – ß" / name, image())
+    path = save(tmp_path / "ein Ordner – ß" / name, image(), AFFINE)
     np.testing.assert_array_equal(mask(bundle, path), plain[bundle])
     assert check_dataset(path.parent).all_errors == []
 
 
-@BUNDLES
+@each_name
 def test_other_forms_of_the_same_numbers(bundle, mask, plain, tmp_path):
     header = nib.Nifti1Header(endianness=">")
     header.set_data_dtype(">f4")
@@ -71,8 +68,8 @@ def test_other_forms_of_the_same_numbers(bundle, mask, plain, tmp_path):
 def test_one_slice(mask, plain, tmp_path):
     """A stack of one slice is what the middle slice of three of the same is."""
     one = image()[:, :, 8:9]
-    found = mask("ventricles", save(tmp_path / "one.nii.gz", one))
-    three = mask("ventricles", save(tmp_path / "three.nii.gz", np.repeat(one, 3, axis=2)))
+    found = mask("ventricles", save(tmp_path / "one.nii.gz", one, AFFINE))
+    three = mask("ventricles", save(tmp_path / "three.nii.gz", np.repeat(one, 3, axis=2), AFFINE))
     assert found.shape == (24, 20, 1)
     # Batches of one and of three slices may round otherwise: of 480 voxels, 4 may change sides.
     assert np.mean(found[..., 0] != three[..., 1]) < 0.01

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from answers import refused, tree
 from corpus import FILES, IMAGES, LABELS, LINKS, Broken, dataset, image, save
+from every_bundle import each_name, options, small
 
 from heartseg.config.bundles import config_files, find_bundle
 from heartseg.config.composition import compose
@@ -17,8 +18,12 @@ from heartseg.config.config_errors import readable
 from heartseg.errors import InputError
 
 SCANS = FILES + IMAGES + LINKS
-PROOF = bool(os.environ.get("HEARTSEG_PROOF"))  # each of them through the whole commands, not only some
-WHOLE = ("gzip cut in its middle", "NaN", "link to itself", "labels 0 and 255")  # stand for the others
+WHOLE = (
+    "gzip cut in its middle",
+    "NaN",
+    "link to itself",
+    "labels 0 and 255",
+)  # the others: `make proof`
 SMALL = ["--overlay", "demo", "--set", "spacing=[8, 8, 8]", "--set", "roi_size=[32, 32, 32]"]
 LONGEST = 1200  # seconds that any answer may take
 
@@ -74,12 +79,11 @@ def test_check_names_each_broken_scan_once(bad_scans, heartseg):
     assert tree(bad_scans) == before
 
 
-@pytest.mark.parametrize("bundle", ["left_atrium", "ventricles"])
+@each_name
 def test_segment_reports_each_broken_scan_and_does_the_others(bundle, bad_scans, seeded, heartseg, tmp_path):
     before = tree(bad_scans)
-    small = SMALL if bundle == "left_atrium" else ["--set", "spacing=[8, 8]", "--set", "input_size=[32, 32]"]
-    words = ["segment", bundle, bad_scans, *small, "--weights", seeded[bundle], "--out", tmp_path / "masks"]
-    status, out, err = heartseg(*words)
+    words = ["segment", bundle, bad_scans, *options(small(bundle)), "--weights", seeded[bundle]]
+    status, out, err = heartseg(*words, "--out", tmp_path / "masks")
     lines = [line.removeprefix("heartseg: ") for line in err.splitlines() if line.startswith("heartseg: ")]
     assert status == 2 and "Traceback" not in err
     assert len(lines) == len(SCANS)
@@ -143,10 +147,13 @@ def test_no_broken_case_is_trained_on_or_evaluated(door, fault, readers, tmp_pat
     assert "\n" not in str(info.value)
 
 
-whole = [fault for fault in [*SCANS, *LABELS] if PROOF or fault.name in WHOLE]
+whole = [
+    pytest.param(fault, id=fault.name, marks=[] if fault.name in WHOLE else pytest.mark.proof)
+    for fault in [*SCANS, *LABELS]
+]
 
 
-@pytest.mark.parametrize("fault", whole, ids=lambda fault: fault.name)
+@pytest.mark.parametrize("fault", whole)
 @pytest.mark.parametrize("door", ["train", "evaluate"])
 def test_a_broken_case_ends_the_command_in_one_line(door, fault, seeded, heartseg, tmp_path):
     folder, path = damaged(tmp_path / "data", fault)

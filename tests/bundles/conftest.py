@@ -3,48 +3,47 @@
 from collections.abc import Callable
 from contextlib import chdir
 from pathlib import Path
+from subprocess import CompletedProcess
 from typing import Any
 
 import pytest
 
 from heartseg.config.bundles import config_files, find_bundle
 from heartseg.config.composition import compose
-from heartseg.phantoms.writing import write_phantoms
-
-BUNDLE = Path(__file__).resolve().parents[2] / "bundles" / "left_atrium"
 
 
-@pytest.fixture(scope="session")
-def learned(phantoms, python, tmp_path_factory) -> Path:
-    """The folder of a run that learned something: some 80 steps, through `python -m monai.bundle run`."""
-    out = tmp_path_factory.mktemp("learned") / "run"
-    files = "['configs/train.yaml','configs/demo.yaml','configs/quick.yaml']"
-    words = ["run", "training", "--config_file", files, "--dataset_dir", phantoms, "--output_dir", out]
-    words += ["--epochs", 10, "--patches_per_case", 4, "--val_interval", 5, "--warmup_steps", 5]
-    ended = python("-m", "monai.bundle", *words, cwd=BUNDLE)
+def train(python: Callable[..., CompletedProcess[str]], bundle: str, overlays: list[str], *words: object) -> None:
+    """Train a bundle through `python -m monai.bundle run`."""
+    files = [f"configs/{name}.yaml" for name in ("train", *overlays)]
+    ended = python("-m", "monai.bundle", "run", "training", "--config_file", files, *words, cwd=find_bundle(bundle))
     assert ended.returncode == 0, ended.stderr[-3000:]
-    return out
 
 
 @pytest.fixture(scope="session")
-def cines(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Four small cine phantoms, two frames each, in ACDC's own layout; read only."""
-    return write_phantoms(tmp_path_factory.mktemp("cines") / "data", kind="cine", cases=4, seed=1, size="small")
+def learned(phantoms, python, once) -> Path:
+    """The folder of a run of left_atrium that learned something in 80 steps."""
+
+    def build(folder: Path) -> None:
+        words = ["--dataset_dir", phantoms, "--output_dir", folder / "run", "--epochs", 10]
+        words += ["--patches_per_case", 4, "--val_interval", 5, "--warmup_steps", 5]
+        train(python, "left_atrium", ["demo", "quick"], *words)
+
+    return once("learned", build) / "run"
 
 
 @pytest.fixture(scope="session")
-def learned_cines(cines, python, tmp_path_factory) -> Path:
-    """The folder of a run of ventricles that learned something: 72 steps, through `python -m monai.bundle run`."""
-    out = tmp_path_factory.mktemp("learned_cines") / "run"
-    files = "['configs/train.yaml','configs/quick.yaml']"
-    words = ["run", "training", "--config_file", files, "--dataset_dir", cines, "--output_dir", out]
-    words += ["--spacing", "[4.0,4.0]", "--input_size", "[48,48]", "--epochs", 6, "--slices_per_frame", 16]
-    words += ["--batch_size", 8, "--val_interval", 3, "--warmup_steps", 6, "--learning_rate", 0.006]
-    for knob in ("affine", "rotate90", "reverse", "artifact"):  # the same hearts again and again are learned sooner
-        words += [f"--{knob}_probability", 0.0]
-    ended = python("-m", "monai.bundle", *words, cwd=find_bundle("ventricles"))
-    assert ended.returncode == 0, ended.stderr[-3000:]
-    return out
+def learned_cines(cines, python, once) -> Path:
+    """The folder of a run of ventricles that learned something in 72 steps."""
+
+    def build(folder: Path) -> None:
+        words = ["--dataset_dir", cines, "--output_dir", folder / "run", "--epochs", 6, "--slices_per_frame", 16]
+        words += ["--spacing", "[4.0,4.0]", "--input_size", "[48,48]", "--batch_size", 8, "--val_interval", 3]
+        words += ["--warmup_steps", 6, "--learning_rate", 0.006]
+        for knob in ("affine", "rotate90", "reverse", "artifact"):  # the same hearts again and again: learned sooner
+            words += [f"--{knob}_probability", 0.0]
+        train(python, "ventricles", ["quick"], *words)
+
+    return once("learned-cines", build) / "run"
 
 
 @pytest.fixture(scope="session")

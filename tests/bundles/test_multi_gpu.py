@@ -1,22 +1,26 @@
-"""``multi_gpu.yaml``: two processes judge as one does, train in step, and one of them writes."""
+"""``multi_gpu.yaml``: two processes evaluate as one does, train in step, and only one of them writes."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from every_bundle import NAMES, ROOT, configuration, phantom
 from faults import outcome, start, wait
 from pairs import command as pair_command
 from pairs import together
 from proof import command, warm_up
 
 from heartseg import distributed
-from heartseg.phantoms.writing import write_phantoms
+from heartseg.data.cases import find_cases
+from heartseg.training import stopping
 
-KINDS = {"left_atrium": "atrium", "ventricles": "cine"}
+NOTHING_IS_LEARNED = {"learning_rate": 1e-20, "weight_decay": 0, "val_interval": 1}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -24,23 +28,34 @@ def warm() -> None:
     warm_up()
 
 
-@pytest.fixture(scope="module", params=KINDS)
+@pytest.fixture(scope="module", params=NAMES)
 def bundle(request: pytest.FixtureRequest) -> str:
+    configuration(ROOT / "bundles" / request.param, "multi_gpu")
     return str(request.param)
 
 
 @pytest.fixture(scope="module")
-def data(bundle: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three cases to validate, which two processes cannot share evenly, or as many patients of two frames."""
-    folder = tmp_path_factory.mktemp("data")
-    return write_phantoms(folder / "data", kind=KINDS[bundle], cases=9 if bundle == "left_atrium" else 4, size="small")
+def data(bundle: str, phantoms_of: Callable[[str], Path]) -> Path:
+    return phantoms_of(phantom(bundle))
 
 
 @pytest.fixture(scope="module")
-def run(bundle: str, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of one process, of two epochs."""
+def split(data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """A setting: three cases to validate, which two processes cannot share evenly, and those of other patients."""
+    cases = find_cases(data, labelled=True)
+    patients = {case["patient"] for case in cases[:3]}
+    train = [case["id"] for case in cases if case["patient"] not in patients]
+    path = tmp_path_factory.mktemp("split") / "split.json"
+    path.write_text(json.dumps({"train": train, "val": [case["id"] for case in cases[:3]]}))
+    return {"split_file": str(path)}
+
+
+@pytest.fixture(scope="module")
+def run(bundle: str, data: Path, split: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of one process, of one epoch in which nothing is learned."""
     out = tmp_path_factory.mktemp("one") / "run"
-    assert wait(start(command(bundle, data, out, epochs=2), out.with_suffix(".log"))) == 0
+    words = command(bundle, data, out, epochs=1, **split, **NOTHING_IS_LEARNED)
+    assert wait(start(words, out.with_suffix(".log"))) == 0, out.with_suffix(".log").read_text()
     return out
 
 
@@ -56,21 +71,20 @@ def close(one: Any, two: Any) -> bool:
 def test_an_evaluation_by_two_is_that_by_one(bundle: str, data: Path, run: Path, tmp_path: Path) -> None:
     words = ["evaluate", bundle, "--data", data, "--run", run, "--split", "val", "--set", "pictures=1"]
     one, two = tmp_path / "one", tmp_path / "two"
-    assert wait(start([*words, "--out", one], tmp_path / "one.log")) == 0
+    assert wait(start([*words, "--out", one], tmp_path / "one.log")) == 0, (tmp_path / "one.log").read_text()
     together(pair_command([*words, "--overlay", "multi_gpu", "--out", two]), tmp_path)
 
     found = [json.loads((folder / "evaluation_results.json").read_text()) for folder in (one, two)]
-    assert len(found[0]["clean"]["cases"]) == (3 if bundle == "left_atrium" else 2)
+    assert len(found[0]["clean"]["cases"]) == 3
     assert found[0]["clean"]["dice"] > 0
     assert close(found[0]["clean"], found[1]["clean"])
     names = [sorted(str(path.relative_to(folder)) for path in folder.rglob("*")) for folder in (one, two)]
-    assert names[0] == names[1]
-    assert (one / "evaluation_results.csv").read_text() == (two / "evaluation_results.csv").read_text()
-    if bundle == "ventricles":
-        assert (one / "clinical.csv").read_text() == (two / "clinical.csv").read_text()
+    assert names[0] == names[1] and "evaluation_results.csv" in names[0]
+    for path in one.glob("*.csv"):
+        assert path.read_text() == (two / path.name).read_text(), path.name
 
 
-@pytest.mark.parametrize("bundle", ["ventricles"], indirect=True)  # what cases are gathered by is of no bundle
+@pytest.mark.parametrize("bundle", NAMES[-1:], indirect=True)  # cases are gathered in the same way for all
 def test_robustness_by_two_is_that_by_one(bundle: str, data: Path, run: Path, tmp_path: Path) -> None:
     words = ["robustness", bundle, "--data", data, "--run", run, "--split", "val", "--severity", "moderate"]
     words += ["--artifact", "noise", "--set", "pictures=0"]
@@ -81,25 +95,22 @@ def test_robustness_by_two_is_that_by_one(bundle: str, data: Path, run: Path, tm
     assert all(close(found[0][name], found[1][name]) for name in ("clean", "noise"))
 
 
-def test_validation_by_two_is_that_by_one(bundle: str, data: Path, run: Path, tmp_path: Path) -> None:
-    """Where nothing is learned, what is validated is the same; and the case that is odd is not counted twice."""
-    rows = []
-    for name in ("one", "two"):
-        out = tmp_path / name
-        words = [*command(bundle, data, out, epochs=1), "--weights", run / "model.pt"]
-        words += ["--set", "learning_rate=1.0e-20", "--set", "weight_decay=0", "--set", "val_interval=1"]
-        if name == "one":
-            assert wait(start(words, tmp_path / "one.log")) == 0
-        else:
-            together(pair_command([*words, "--overlay", "multi_gpu"]), tmp_path)
-        [row] = json.loads((out / "training_metrics.json").read_text())
-        rows.append({key: row[key] for key in ("val_dice", "val_loss")})
+def test_validation_by_two_is_that_by_one(
+    bundle: str, data: Path, split: dict[str, str], run: Path, tmp_path: Path
+) -> None:
+    """The odd case is not counted twice."""
+    out = tmp_path / "two"
+    words = command(bundle, data, out, epochs=1, **split, **NOTHING_IS_LEARNED)
+    together(pair_command([*words, "--overlay", "multi_gpu"]), tmp_path)
+    rows = [json.loads((folder / "training_metrics.json").read_text())[0] for folder in (run, out)]
     assert rows[0]["val_dice"] > 0
-    assert close(*rows)
+    assert close(*({key: row[key] for key in ("val_dice", "val_loss")} for row in rows))
 
 
-def test_two_train_in_step_and_go_on_exactly(bundle: str, data: Path, tmp_path: Path) -> None:
-    """The same weights and rate in both after every step of the schedule; stopped after an epoch and not, the same."""
+@pytest.fixture(scope="module")
+def trained(bundle: str, data: Path, split: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run of two processes, and what each of them noted at its end, in 0.json and 1.json beside it."""
+    folder = tmp_path_factory.mktemp("two")
 
     def note(parser: Any, number: int) -> None:
         weights = [
@@ -107,27 +118,39 @@ def test_two_train_in_step_and_go_on_exactly(bundle: str, data: Path, tmp_path: 
         ]
         groups = parser.get_parsed_content("optimizer").param_groups
         steps = len(parser.get_parsed_content("train::dataloader"))
-        told = {"weights": weights, "rate": groups[0]["lr"], "steps": steps, "size": distributed.size()}
-        (tmp_path / f"{number}.json").write_text(json.dumps(told))
+        found = {"weights": weights, "rate": groups[0]["lr"], "steps": steps, "size": distributed.size()}
+        (folder / f"{number}.json").write_text(json.dumps(found))
 
-    def words(out: Path, epochs: int) -> list[object]:
-        return [*command(bundle, data, out, epochs=epochs), "--overlay", "multi_gpu", "--set", "val_interval=1"]
+    together(pair_command(two_epochs(bundle, data, split, folder / "run"), note), folder)
+    return folder / "run"
 
-    whole, parts = tmp_path / "whole", tmp_path / "parts"
-    together(pair_command(words(whole, 2), note), tmp_path)
-    told = [json.loads((tmp_path / f"{number}.json").read_text()) for number in range(2)]
-    assert told[0] == told[1]
-    assert told[0]["size"] == 2
-    assert [path.name for path in (whole / "tensorboard").iterdir()] != []
-    assert len(list((whole / "tensorboard").iterdir())) == 1, "one writer"
 
-    together(pair_command([*words(parts, 2), "--max-minutes", "0.0101"]), tmp_path)  # over before the first epoch is
+def two_epochs(bundle: str, data: Path, split: dict[str, str], out: Path) -> list[object]:
+    return [*command(bundle, data, out, epochs=2, val_interval=1, **split), "--overlay", "multi_gpu"]
+
+
+def test_two_train_in_step(trained: Path) -> None:
+    """Both have the same weights and learning rate at the end, and one of them writes."""
+    first, second = (json.loads((trained.parent / f"{number}.json").read_text()) for number in range(2))
+    assert first == second and first["size"] == 2
+    assert len(list((trained / "tensorboard").iterdir())) == 1
+
+
+@pytest.mark.parametrize(
+    "bundle", [NAMES[0], *(pytest.param(name, marks=pytest.mark.proof) for name in NAMES[1:])], indirect=True
+)
+def test_two_resume_exactly(bundle: str, data: Path, split: dict[str, str], trained: Path, tmp_path: Path) -> None:
+    """Stopped after the first of two epochs and resumed, two processes end as if never stopped."""
+    out = tmp_path / "run"
+    words = two_epochs(bundle, data, split, out)
+
+    def stopped(number: int) -> None:
+        stopping.time = SimpleNamespace(monotonic=lambda: 1e6 * (out / "checkpoint.pt").exists())  # type: ignore
+        pair_command([*words, "--max-minutes", "1"])(number)
+
+    together(stopped, tmp_path)
     assert "time limit" in (tmp_path / "0.log").read_text()
     assert "time limit" not in (tmp_path / "1.log").read_text()
-    assert (
-        not torch.load(parts / "checkpoint.pt", weights_only=True)["finished"]
-        if (parts / "checkpoint.pt").exists()
-        else True
-    )
-    together(pair_command(words(parts, 2)), tmp_path)
-    assert outcome(parts) == outcome(whole)
+    assert torch.load(out / "checkpoint.pt", weights_only=True)["epoch"] == 1
+    together(pair_command(words), tmp_path)
+    assert outcome(out) == outcome(trained)

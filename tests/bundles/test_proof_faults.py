@@ -10,19 +10,20 @@ import shlex
 import shutil
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator
-from contextlib import chdir
+from contextlib import chdir, suppress
 from pathlib import Path
 
 import pytest
 import torch
 from answers import refused
-from faults import children_of, fork, group_of, outcome, start, wait, when
-from proof import command, warm_up
+from faults import children_of, fork, group_of, idle_children_of, outcome, start, wait, when
+from proof import command, warm_up, writes
 
 from heartseg.config.bundles import find_bundle
 
-EPOCHS = 4
+EPOCHS = 5
 GOES_ON = "the same command resumes it"
 
 
@@ -33,14 +34,16 @@ class Run:
         self.out, self.data, self.log = folder / "run", data, folder / "log"
         self.words = command("ventricles", data, self.out, 2, EPOCHS)
         self.line = ""  # for a shell, that does the same
+        self.children: list[int] = []
 
     def begin(self, *more: object, before: Callable[[], None] | None = None) -> int:
         self.log.unlink(missing_ok=True)
-        return start([*self.words, *more], self.log, before)
+        self.children.append(start([*self.words, *more], self.log, before))
+        return self.children[-1]
 
     def training(self, child: int) -> bool:
-        """Wait until a child trains: its two workers are there."""
-        return when(child, lambda: len(children_of(child)) == 2)
+        """Wait until a child trains: its two workers are at work."""
+        return when(child, lambda: len(idle_children_of(child)) == 2)
 
     @property
     def text(self) -> str:
@@ -79,13 +82,45 @@ def run(cines: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     assert wait(child) == 128 + signal.SIGTERM
     assert run.lines("heartseg: ") == ["heartseg: SIGTERM: stopping after this step; send it again to quit at once"]
     assert run.lines(f"{run.out}: ") == [
-        f"{run.out}: stopped by SIGTERM; epoch {run.epoch} of {EPOCHS} is saved; {GOES_ON}, into this folder"
+        f"{run.out}: stopped by SIGTERM; epoch {run.epoch} of {EPOCHS} is saved; {GOES_ON}, in this folder"
     ]
     assert run.status == ("stopped", "stopped by SIGTERM")
     assert run.epoch < EPOCHS and group_of(child) == []
     (run.line,) = run.lines("cd ")
     yield run
+    for child in run.children:
+        with suppress(ProcessLookupError):
+            os.killpg(child, signal.SIGKILL)
     shutil.rmtree(run.out)
+
+
+def test_kill_9_leaves_no_process_and_the_last_checkpoint(run: Run) -> None:
+    child, epoch = run.begin(), run.epoch
+    assert run.training(child), run.text
+    assert len(group_of(child)) == 3
+    os.kill(child, signal.SIGKILL)
+    assert wait(child) == -signal.SIGKILL
+    until = time.monotonic() + 150
+    while group_of(child) and time.monotonic() < until:
+        time.sleep(0.1)
+    assert group_of(child) == [] and run.epoch == epoch
+
+
+def test_kill_9_in_a_write_and_a_damaged_checkpoint_leave_the_one_before(run: Run) -> None:
+    last, before = (run.out / f"checkpoint{name}.pt" for name in ("", ".previous"))
+    child = run.begin()
+    assert when(child, lambda: before.exists() and writes(run.out)), run.text
+    os.kill(child, signal.SIGKILL)
+    assert wait(child) == -signal.SIGKILL
+    assert run.epoch in (2, 3)  # both files are whole
+
+    last.write_bytes(last.read_bytes()[:-1000])
+    epoch = int(torch.load(before, weights_only=True)["epoch"])
+    child = run.begin()
+    assert run.training(child), run.text
+    os.kill(child, signal.SIGTERM)
+    assert wait(child) == 128 + signal.SIGTERM
+    assert run.lines(f"{run.out}: ")[0] == f"{run.out}: resumes after epoch {epoch} of {EPOCHS}"
 
 
 def test_ctrl_c_stops_it_and_meanwhile_nobody_else_trains_there(run: Run) -> None:
@@ -102,7 +137,7 @@ def test_ctrl_c_stops_it_and_meanwhile_nobody_else_trains_there(run: Run) -> Non
     goes_on, stopped = run.lines(f"{run.out}: ")
     assert goes_on == f"{run.out}: resumes after epoch {epoch} of {EPOCHS}"
     assert (
-        stopped == f"{run.out}: stopped by SIGINT; epoch {run.epoch} of {EPOCHS} is saved; {GOES_ON}, into this folder"
+        stopped == f"{run.out}: stopped by SIGINT; epoch {run.epoch} of {EPOCHS} is saved; {GOES_ON}, in this folder"
     )
 
 
@@ -124,7 +159,7 @@ def test_a_signal_to_all_its_processes_stops_it_too(run: Run) -> None:
     os.killpg(child, signal.SIGTERM)
     assert wait(child) == 128 + signal.SIGTERM
     assert run.lines(f"{run.out}: ")[1:] == [
-        f"{run.out}: stopped by SIGTERM; epoch {run.epoch} of {EPOCHS} is saved; {GOES_ON}, into this folder"
+        f"{run.out}: stopped by SIGTERM; epoch {run.epoch} of {EPOCHS} is saved; {GOES_ON}, in this folder"
     ]
 
 
@@ -151,8 +186,8 @@ def test_a_disk_that_fills_leaves_the_last_checkpoint(run: Run) -> None:
     epoch = run.epoch
     assert wait(run.begin(before=fill)) == 2
     (line,) = run.lines("heartseg: ")
-    failed = f"heartseg: {run.out / 'checkpoint.pt'}: cannot be written (File too large)"
-    assert line == f"{failed}; fix that, and the same command resumes the run"
+    fault = "cannot be written (File too large); fix that, and the same command resumes the run"
+    assert line == f"heartseg: {run.out / 'checkpoint.pt'}: {fault}"
     assert run.epoch == epoch and list(run.out.glob(".partial-*")) == []
 
 
@@ -177,7 +212,7 @@ def test_a_limit_of_time_stops_it(run: Run) -> None:
     assert changed == "max_minutes: was None, is 0.01 now, from now on"
     assert (
         stopped
-        == f"{run.out}: time limit of 0.01 minutes; epoch {run.epoch} of {EPOCHS} is saved; {GOES_ON}, into this folder"
+        == f"{run.out}: time limit of 0.01 minutes; epoch {run.epoch} of {EPOCHS} is saved; {GOES_ON}, in this folder"
     )
     assert run.status == ("stopped", "time limit of 0.01 minutes") and run.epoch <= before + 1
 

@@ -1,16 +1,15 @@
-"""Trainings of the bundles that are killed with kill -9 end as one that was not. ``make proof`` does it many times."""
+"""Trainings that are killed with kill -9 end as one that was not. ``tests/proof.py`` does it many times."""
 
 from __future__ import annotations
 
 import os
 import signal
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import torch
-from faults import children_of, group_of, outcome, start, wait, when
+from every_bundle import each_name, phantom
+from faults import outcome, start, wait, when
 from proof import command, warm_up, writes
 
 EPOCHS = 2  # the last is validated
@@ -22,7 +21,7 @@ def warm() -> None:
 
 
 def train(bundle: str, data: Path, out: Path, workers: int, kill: Callable[[], object] | None = None) -> int:
-    """The status of a training, or that of kill -9 as soon as something is so."""
+    """Return the status of a training, or that of kill -9 as soon as ``kill()`` is true."""
     child = start(command(bundle, data, out, workers, EPOCHS), out.with_suffix(".log"))
     if kill is not None:
         assert when(child, kill), out.with_suffix(".log").read_text()
@@ -30,43 +29,22 @@ def train(bundle: str, data: Path, out: Path, workers: int, kill: Callable[[], o
     return wait(child)
 
 
-def said(out: Path) -> list[str]:
-    return [line for line in out.with_suffix(".log").read_text().splitlines() if line.startswith(f"{out}: ")]
-
-
-def test_left_atrium_survives_kills_in_writes_and_a_damaged_checkpoint(phantoms: Path, tmp_path: Path) -> None:
+@pytest.mark.proof  # test_proof_faults.py has the same of one bundle
+@each_name
+def test_a_training_survives_kills_in_writes_and_a_damaged_checkpoint(
+    bundle: str, phantoms_of: Callable[[str], Path], tmp_path: Path
+) -> None:
+    data = phantoms_of(phantom(bundle))
     whole, run = tmp_path / "whole", tmp_path / "run"
-    assert train("left_atrium", phantoms, whole, 0) == 0
+    assert train(bundle, data, whole, 0) == 0
 
-    assert train("left_atrium", phantoms, run, 0, kill=lambda: (run / "model.json").exists()) == -9
+    assert train(bundle, data, run, 0, kill=lambda: (run / "model.json").exists()) == -9
     assert not (run / "checkpoint.pt").exists()
     second = run / "checkpoint.previous.pt"
-    assert train("left_atrium", phantoms, run, 0, kill=lambda: second.exists() and writes(run)) == -9
+    assert train(bundle, data, run, 0, kill=lambda: second.exists() and writes(run)) == -9
     checkpoint = run / "checkpoint.pt"
     checkpoint.write_bytes(checkpoint.read_bytes()[:-1000])
-    assert train("left_atrium", phantoms, run, 2) == 0
-    assert said(run) == [f"{run}: resumes after epoch 1 of {EPOCHS}"]
-    assert outcome(run) == outcome(whole)
-
-
-def test_ventricles_survive_kills_with_workers_and_leave_no_process(cines: Path, tmp_path: Path) -> None:
-    whole, run = tmp_path / "whole", tmp_path / "run"
-    assert train("ventricles", cines, whole, 0) == 0
-
-    child = start(command("ventricles", cines, run, 2, EPOCHS), run.with_suffix(".log"))
-    assert when(child, lambda: (run / "checkpoint.pt").exists() and len(children_of(child)) == 2)
-    assert len(group_of(child)) == 3
-    os.kill(child, signal.SIGKILL)
-    assert wait(child) == -signal.SIGKILL
-    until = time.monotonic() + 150
-    while group_of(child) and time.monotonic() < until:
-        time.sleep(0.1)
-    assert group_of(child) == []
-
-    def writing() -> bool:
-        return (run / "checkpoint.previous.pt").exists() and writes(run)
-
-    assert train("ventricles", cines, run, 2, kill=writing) == -9
-    assert torch.load(run / "checkpoint.pt", weights_only=True)["epoch"] == 2
-    assert train("ventricles", cines, run, 0) == 0
+    assert train(bundle, data, run, 2) == 0
+    said = [line for line in run.with_suffix(".log").read_text().splitlines() if line.startswith(f"{run}: ")]
+    assert said == [f"{run}: resumes after epoch 1 of {EPOCHS}"]
     assert outcome(run) == outcome(whole)

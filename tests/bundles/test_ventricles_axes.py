@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from itertools import permutations, product
 from pathlib import Path
 from typing import Any
 
 import nibabel as nib
 import numpy as np
 import pytest
-from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
+from orders import each_order, stored
 
 from heartseg.config.bundles import find_bundle
 from heartseg.inference.segmenter import Segmenter
@@ -18,13 +17,6 @@ BUNDLE = find_bundle("ventricles")
 WEIGHTS = BUNDLE / "models" / "model.pt"
 LEARNED = {"spacing": [4, 4], "input_size": [48, 48]}
 CLASSES = {"right_ventricle": 1, "myocardium": 2, "left_ventricle": 3}
-# A third of all 48: each order of the axes, and each axis in both directions.
-ORDERS = ["".join(codes) for axes in permutations(("RL", "AP", "SI")) for codes in product(*axes)][::3]
-
-
-def stored(image: Any, codes: str) -> Any:
-    """An image with its axes in this order and direction, its header telling the truth about them."""
-    return image.as_reoriented(ornt_transform(io_orientation(image.affine), axcodes2ornt(tuple(codes))))
 
 
 def segmented(segmenter: Segmenter, image: Any) -> Any:
@@ -67,11 +59,7 @@ def expected(small: Segmenter, frame: Any) -> Any:
     return mask
 
 
-def test_the_orders_are_all_kinds() -> None:
-    assert len(set(ORDERS)) == 16 and {code for codes in ORDERS for code in codes} == set("RLAPSI")
-
-
-@pytest.mark.parametrize("codes", ORDERS)
+@each_order
 def test_a_frame_in_any_order_gives_one_mask(codes: str, small: Segmenter, frame: Any, expected: Any) -> None:
     turned = stored(frame, codes)
     assert "".join(nib.aff2axcodes(turned.affine)) == codes

@@ -6,7 +6,7 @@ import struct
 import nibabel as nib
 import numpy as np
 import pytest
-from fuzz import MORE, few
+from fuzz import few
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -103,7 +103,7 @@ def test_a_compressed_stream_with_a_flipped_byte(sound, at, mask):
         np.testing.assert_array_equal(image[0], VOXELS)
 
 
-@pytest.mark.skipif(MORE == 1, reason="with HEARTSEG_PROOF: every byte of the header, every bit of it")
+@pytest.mark.proof
 @pytest.mark.parametrize("packed", [False, True])
 def test_every_bit_of_the_header(sound, packed):
     content, paths = sound
