@@ -115,7 +115,8 @@ def evaluate(
     paths = {"dataset_dir": data, "output_dir": out, "weights": choose_weights(run, weights)}
     run_bundle(bundle, "evaluating", ["inference", "evaluate", *(overlay or [])], set_, paths, {"split": split}, run)
     print(f"results: {out / 'evaluation_results.json'}")
-    print(f"pictures: {out / 'pictures'}")
+    if (out / "pictures").is_dir():  # a classifier has none
+        print(f"pictures: {out / 'pictures'}")
 
 
 app.command()(robustness)

@@ -23,10 +23,15 @@ def bundle_names() -> list[str]:
 
 
 def find_bundle(name: str | os.PathLike[str]) -> Path:
-    """Return the folder of a bundle, from its name or its path. Raises InputError with the nearest name there is."""
+    """Return the folder of a bundle, from its name or its path.
+
+    Raises InputError with the nearest name there is, or with what a path lacks.
+    """
     for folder in (*(home / str(name) for home in HOMES), Path(name)):
         if (folder / "configs" / "inference.yaml").is_file():
             return folder.resolve()
+    if Path(name).exists():
+        raise InputError(f"{name}: is not a bundle; give the folder that holds configs/inference.yaml")
     raise InputError(f"{name}: no such bundle; {nearest(str(name), bundle_names())}")
 
 

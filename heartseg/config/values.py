@@ -54,7 +54,8 @@ def check_kind(name: str, old: Any, value: Any, limits: Limits) -> None:
     if old is None or _is_expression(old):
         return
     if fault := _fault(name, old, value, limits):
-        raise InputError(f"--set {name}: {value!r} is not {fault}, as in {name}={old}")
+        shown = "null" if value is None else repr(value)
+        raise InputError(f"--set {name}: {shown} is not {fault}, as in {name}={old}")
 
 
 def check_number(name: str, value: Any, limits: Limits) -> str | None:
@@ -86,12 +87,12 @@ def _fault(name: str, old: Any, value: Any, limits: Limits) -> str | None:
     numbers = isinstance(old, list) and bool(old) and all(map(is_number, old))
     if value is None:
         required = (is_number(old) or numbers) and not limits.get(name, Limit()).null
-        return "a value" if required else None
+        return ("a number" if is_number(old) else "a list") if required else None
     if isinstance(old, bool):
         return None if isinstance(value, bool) else "true or false"
     if is_number(old):
         if not is_number(value):
-            return "a number"
+            return _number_in_yaml(value)
         if isinstance(old, int) and not isinstance(value, int):
             return "a whole number"
         return check_number(name, value, limits)
@@ -102,6 +103,15 @@ def _fault(name: str, old: Any, value: Any, limits: Limits) -> str | None:
     fits = fits and all(is_number(item) and 0 < item < math.inf for item in value)
     fits = fits and not (whole and any(item != int(item) for item in value))
     return None if fits else f"a list of {len(old)} positive {'whole ' if whole else ''}numbers"
+
+
+def _number_in_yaml(value: Any) -> str:
+    """Return ``a number``, with the spelling that YAML reads as one: YAML 1.1 takes 1e-3, without a point, for text."""
+    try:
+        number = float(value) if isinstance(value, str) else math.nan
+    except ValueError:
+        number = math.nan
+    return f"a number to YAML (write {number})" if math.isfinite(number) else "a number"
 
 
 def _is_expression(value: Any) -> bool:

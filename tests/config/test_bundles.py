@@ -23,9 +23,10 @@ def test_an_unknown_bundle_is_refused_with_the_nearest_name():
     assert refusal(find_bundle, "xyz").startswith("xyz: no such bundle; there are: ")
 
 
-def test_a_folder_without_inference_configuration_is_no_bundle(tmp_path):
+def test_a_folder_without_inference_configuration_is_not_a_bundle(tmp_path):
     (tmp_path / "configs").mkdir()
-    assert str(tmp_path) in refusal(find_bundle, tmp_path)
+    wanted = f"{tmp_path}: is not a bundle; give the folder that holds configs/inference.yaml"
+    assert refusal(find_bundle, tmp_path) == wanted
 
 
 def test_configurations_are_listed_base_first(tiny):

@@ -67,8 +67,9 @@ def test_malformed_settings_are_refused(setting: str) -> None:
         ("patience", 0, "a positive number"),
         ("overlap", 1.5, "a share from 0 to 1"),
         ("affine_probability", 1.5, "a share from 0 to 1"),
-        ("spacing", None, "a value"),
-        ("epochs", None, "a value"),
+        ("spacing", None, "a list"),
+        ("epochs", None, "a number"),
+        ("learning_rate", "1e-3", r"a number to YAML \(write 0.001\)"),  # as YAML reads it in a file
         ("noise", float("nan"), "a finite number"),
         ("spacing", [float("inf"), 2, 2], "a list of 3 positive numbers"),
         ("roi_size", [32.5, 32, 32], "a list of 3 positive whole numbers"),
