@@ -19,6 +19,7 @@ from heartseg.config.composition import compose
 from heartseg.config.config_errors import readable
 from heartseg.config.values import check_device
 from heartseg.data.scans import mask_image
+from heartseg.errors import InputError
 from heartseg.inference.ventricles import Ventricles
 from heartseg.metrics.patients import check_ventricles
 
@@ -61,6 +62,8 @@ class Segmenter:
             paths["weights"] = str(Path(weights).resolve())
         self.folder, self.files = folder, config_files(folder, "inference", overlays)
         config = compose(folder, self.files, settings or {}, paths)
+        if missing := [name for name in ("classes", "saving") if name not in config]:
+            raise InputError(f"{folder}: writes no masks, inference.yaml has no {missing[0]}; use heartseg evaluate")
         with chdir(folder), readable(folder, self.files):
             get = config.get_parsed_content
             check_device(get("device"))
