@@ -6,12 +6,12 @@ import ctypes
 import json
 import multiprocessing
 import os
+import runpy
 import signal
 import sys
 import time
-import traceback
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import chdir, suppress
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +49,11 @@ def fork(call: Callable[[], Any], log: Path) -> int:
         except SystemExit as end:
             status = end.code if isinstance(end.code, int) else int(end.code is not None)
         except BaseException:
-            traceback.print_exc()
+            status = 1
+            try:
+                sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
+            except SystemExit as end:
+                status = int(end.code or 0)
         sys.stdout.flush()
         sys.stderr.flush()
         # As at the end of any Python.
@@ -72,6 +76,17 @@ def start(arguments: Sequence[object], log: Path, before: Callable[[], None] | N
         main()
 
     return fork(command, log)
+
+
+def monai_bundle(folder: Path, words: Sequence[object], log: Path) -> int:
+    """Start ``python -m monai.bundle WORDS`` in a bundle's folder and return the number of the process."""
+
+    def monai() -> None:
+        sys.argv = ["monai.bundle", *map(str, words)]
+        with chdir(folder):
+            runpy.run_module("monai.bundle", run_name="__main__")
+
+    return fork(monai, log)
 
 
 def forked(call: Callable[[], str], folder: Path) -> str:

@@ -7,6 +7,7 @@ from subprocess import CompletedProcess
 from typing import Any
 
 import pytest
+from faults import monai_bundle, wait
 
 from heartseg.config.bundles import config_files, find_bundle
 from heartseg.config.composition import compose
@@ -17,6 +18,22 @@ def train(python: Callable[..., CompletedProcess[str]], bundle: str, overlays: l
     files = [f"configs/{name}.yaml" for name in ("train", *overlays)]
     ended = python("-m", "monai.bundle", "run", "training", "--config_file", files, *words, cwd=find_bundle(bundle))
     assert ended.returncode == 0, ended.stderr[-3000:]
+
+
+@pytest.fixture(scope="session")
+def monai_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., tuple[int, str]]:
+    """Call ``python -m monai.bundle run`` in a forked process: ``monai_run("ventricles", "evaluating", ...)``.
+
+    The call gives the status and the output.
+    """
+    log = tmp_path_factory.mktemp("monai") / "log"
+
+    def call(bundle: str, *words: object) -> tuple[int, str]:
+        log.unlink(missing_ok=True)
+        status = wait(monai_bundle(find_bundle(bundle), ["run", *words], log))
+        return status, log.read_text(encoding="utf-8")
+
+    return call
 
 
 @pytest.fixture(scope="session")

@@ -113,16 +113,16 @@ def test_the_network_can_be_exported(bundle, tmp_path, monkeypatch):
 
 
 @each_bundle
-def test_impossible_settings_are_refused_before_anything_is_built(bundle, python, heartseg, tmp_path, monkeypatch):
+def test_impossible_settings_are_refused_before_anything_is_built(bundle, monai_run, heartseg, tmp_path, monkeypatch):
     """In one line: there are no data, and nobody asks for them."""
     monkeypatch.chdir(tmp_path)
-    words = ["run", "training", "--config_file", "configs/train.yaml", "--output_dir", tmp_path / "out"]
-    ended = python("-m", "monai.bundle", *words, "--patience", 0, cwd=bundle)
-    assert (ended.returncode, ended.stderr.splitlines()[-1]) == (
+    words = ["training", "--config_file", "configs/train.yaml", "--output_dir", tmp_path / "out", "--patience", 0]
+    status, said = monai_run(bundle.name, *words)
+    assert (status, said.splitlines()[-1]) == (
         2,
         "heartseg: patience: 0 is not a positive number; change it",
     )
-    assert "Traceback" not in ended.stderr
+    assert "Traceback" not in said
     device = f"device=cuda:{torch.cuda.device_count()}"  # one more than there are
     for door, named in (("train", ["--data", "nowhere"]), ("evaluate", ["--data", "nowhere", "--weights", "no.pt"])):
         line = refused(heartseg(door, bundle.name, *named, "--set", device, "--out", "out"))

@@ -1,29 +1,27 @@
 """left_atrium under artifacts, through MONAI's own door."""
 
 import json
-from pathlib import Path
 
 import pytest
 
-BUNDLE = Path(__file__).resolve().parents[2] / "bundles" / "left_atrium"
 FILES = "['configs/inference.yaml','configs/robustness.yaml','configs/demo.yaml']"
 
 
 @pytest.fixture
-def run(python, phantoms, tmp_path):
-    """``python -m monai.bundle run ID`` in the bundle's folder."""
+def run(monai_run, phantoms, tmp_path):
+    """Call ``python -m monai.bundle run ID``; it gives the status and the output."""
 
     def call(run_id, *words):
         common = ["--config_file", FILES, "--dataset_dir", phantoms, "--output_dir", tmp_path / "out"]
-        return python("-m", "monai.bundle", "run", run_id, *common, *words, cwd=BUNDLE)
+        return monai_run("left_atrium", run_id, *common, *words)
 
     return call
 
 
 def test_robustness_answers_to_run_too(run, learned, tmp_path):
     words = ["--weights", learned / "model.pt", "--split", "val", "--artifacts", "['spike']", "--pictures", 0]
-    ended = run("run", *words)
-    assert ended.returncode == 0, ended.stderr[-3000:]
+    status, said = run("run", *words)
+    assert status == 0, said[-3000:]
     found = json.loads((tmp_path / "out" / "evaluation_results.json").read_text(encoding="utf-8"))
     assert list(found) == ["clean", "spike", "memory_gib", "provenance"]
     assert found["clean"]["averaged_over"] == {"cases": 2, "seen": False}
@@ -39,8 +37,8 @@ def test_robustness_answers_to_run_too(run, learned, tmp_path):
 
 
 def test_a_negative_severity_is_one_line(run, seeded_weights, tmp_path):
-    ended = run("robustness", "--weights", seeded_weights, "--severity", "$-1")
-    lines = [line for line in ended.stderr.splitlines() if line.startswith("heartseg: ")]
-    assert ended.returncode == 2 and "Traceback" not in ended.stderr
-    assert len(lines) == 1 and lines[0].startswith("heartseg: severity -1: is not a strength")
+    status, said = run("robustness", "--weights", seeded_weights, "--severity", "$-1")
+    lines = [line for line in said.splitlines() if line.startswith("heartseg: ")]
+    assert status == 2 and "Traceback" not in said
+    assert len(lines) == 1 and lines[0].startswith("heartseg: severity: -1 is not 0 or a positive number; ")
     assert not (tmp_path / "out").exists()

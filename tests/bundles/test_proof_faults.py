@@ -5,20 +5,18 @@ from __future__ import annotations
 import json
 import os
 import resource
-import runpy
 import shlex
 import shutil
 import signal
-import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import chdir, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import torch
 from answers import refused
-from faults import children_of, fork, group_of, idle_children_of, outcome, start, wait, when
+from faults import children_of, group_of, idle_children_of, monai_bundle, outcome, start, wait, when
 from proof import command, warm_up, writes
 
 from heartseg.config.bundles import find_bundle
@@ -136,9 +134,7 @@ def test_ctrl_c_stops_it_and_meanwhile_nobody_else_trains_there(run: Run) -> Non
     assert wait(child) == 128 + signal.SIGINT
     goes_on, stopped = run.lines(f"{run.out}: ")
     assert goes_on == f"{run.out}: resumes after epoch {epoch} of {EPOCHS}"
-    assert (
-        stopped == f"{run.out}: stopped by SIGINT; epoch {run.epoch} of {EPOCHS} is saved; {GOES_ON}, in this folder"
-    )
+    assert stopped == f"{run.out}: stopped by SIGINT; epoch {run.epoch} of {EPOCHS} is saved; {GOES_ON}, in this folder"
 
 
 def test_a_second_signal_leaves_at_once(run: Run) -> None:
@@ -245,17 +241,11 @@ def test_a_file_in_place_of_the_folder_is_refused(run: Run, heartseg: Callable[.
 
 
 def test_at_last_it_ends_through_monai_and_nothing_is_to_be_seen(run: Run, whole: Path) -> None:
-    """By `python -m monai.bundle run training`, in a process that has imported it."""
-    bundle, words = find_bundle("ventricles"), shlex.split(run.line)
-
-    def monai() -> None:
-        sys.argv = words[words.index("monai.bundle") :]
-        with chdir(bundle):
-            runpy.run_module("monai.bundle", run_name="__main__")
-
+    """By `python -m monai.bundle run training`."""
+    words = shlex.split(run.line)
     epoch = run.epoch
     run.log.unlink(missing_ok=True)
-    assert wait(fork(monai, run.log)) == 0
+    assert wait(monai_bundle(find_bundle("ventricles"), words[words.index("monai.bundle") + 1 :], run.log)) == 0
     assert run.lines(f"{run.out}: ") == [f"{run.out}: resumes after epoch {epoch} of {EPOCHS}"]
     assert run.status == ("finished", "all epochs done")
     assert outcome(run.out) == outcome(whole)

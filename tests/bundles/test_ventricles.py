@@ -52,13 +52,13 @@ def truth(frame):
 
 
 @pytest.fixture(scope="module")
-def evaluated(cines, learned_cines, python, tmp_path_factory):
+def evaluated(cines, learned_cines, monai_run, tmp_path_factory):
     """All frames judged with the learned weights, masks kept; through `python -m monai.bundle run`."""
     out = tmp_path_factory.mktemp("evaluated")
     words = ["--config_file", "['configs/inference.yaml','configs/evaluate.yaml']", "--dataset_dir", cines]
     words += ["--save_masks", True, "--pictures", 1, "--weights", learned_cines / "model.pt", "--output_dir", out]
-    ended = python("-m", "monai.bundle", "run", "evaluating", *words, *MONAI, cwd=BUNDLE)
-    assert ended.returncode == 0, ended.stderr[-3000:]
+    status, said = monai_run("ventricles", "evaluating", *words, *MONAI)
+    assert status == 0, said[-3000:]
     return out
 
 
@@ -161,7 +161,7 @@ def segment(learned_cines, heartseg):
     return call
 
 
-def test_a_patient_by_every_door(cines, learned_cines, evaluated, segment, python, tmp_path):
+def test_a_patient_by_every_door(cines, learned_cines, evaluated, segment, monai_run, tmp_path):
     patient, out = cines / "phantom003", tmp_path / "cli"
     said = segment(patient, "--out", out)
     ends = [out / path.name for path in frames(patient)]
@@ -181,8 +181,8 @@ def test_a_patient_by_every_door(cines, learned_cines, evaluated, segment, pytho
 
     words = ["--inputs", f"['{patient}']", "--output_dir", tmp_path / "monai", "--weights", learned_cines / "model.pt"]
     words += ["--config_file", "configs/inference.yaml", *MONAI]
-    ended = python("-m", "monai.bundle", "run", "inference", *words, cwd=BUNDLE)
-    assert ended.returncode == 0, ended.stderr[-2000:]
+    status, said = monai_run("ventricles", "inference", *words)
+    assert status == 0, said[-2000:]
     assert len(list((tmp_path / "monai").iterdir())) == 2
     for path in ends:
         assert (tmp_path / "monai" / path.name).read_bytes() == path.read_bytes()
