@@ -19,12 +19,29 @@ os.environ.setdefault("MPLBACKEND", "Agg")  # no screen is needed to draw
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip the long tests, except under ``make proof``; run what trains first, so that all workers end together."""
+    """Skip the long tests, except under ``make proof``, and order the files so that all workers end together.
+
+    What trains comes first. Of the files that need a bundle that learned something, the first starts at once and the
+    others come last, so that no worker waits for another one's training.
+    """
     if not os.environ.get("HEARTSEG_PROOF"):
         for item in items:
             if item.get_closest_marker("proof"):
                 item.add_marker(pytest.mark.skip(reason="takes long: `make proof` runs it"))
-    items.sort(key=lambda item: "bundles" not in item.path.parts)
+    users: dict[str, list[Path]] = {}
+    for item in items:
+        for name in getattr(item, "fixturenames", ()):
+            if name.startswith("learned") and item.path not in users.setdefault(name, []):
+                users[name].append(item.path)
+    first = {paths[0] for paths in users.values()}
+    others = {path for paths in users.values() for path in paths} - first
+
+    def place(item: pytest.Item) -> int:
+        if "bundles" not in item.path.parts:
+            return 3
+        return 0 if item.path in first else 2 if item.path in others else 1
+
+    items.sort(key=place)
 
 
 @pytest.fixture(scope="session")

@@ -254,6 +254,7 @@ def split(folder):
 # The plain overlay
 
 
+@pytest.mark.proof  # 22 million parameters
 def test_the_plain_network_trains_and_is_distinguished_from_the_shipped_one(phantoms, heartseg, tmp_path):
     run, small = tmp_path / "run", ["spacing=[5, 5, 5]", "roi_size=[32, 32, 32]", "overlap=0.0", "batch_size=4"]
     words = ["--overlay", "demo", "--overlay", "quick", "--overlay", "plain"]
