@@ -51,7 +51,7 @@ class History:
         self.rows[-1]["losses"].append(float(engine.state.output[0]["loss"]))
 
     def _judge(self, engine: SupervisedEvaluator) -> None:
-        self.rows[-1]["metric"] = float(engine.state.metrics["val_mean_dice"])
+        self.rows[-1]["metric"] = float(engine.state.metrics[engine.state.key_metric_name])
 
     def state_dict(self) -> dict[str, Any]:
         return {"rows": self.rows}
@@ -76,6 +76,7 @@ class Toy:
 
     Args:
         scores: the metric of each epoch's validation; None: minus the mean error.
+        metric: its name.
         act: called with the trainer after every step.
         scaler: of gradients.
         options: of the optimizer.
@@ -93,6 +94,7 @@ class Toy:
         width: int = 3,
         workers: int = 0,
         scores: Sequence[float] | None = None,
+        metric: str = "val_mean_dice",
         act: Callable[[SupervisedTrainer], None] | None = None,
         scaler: bool = False,
         fixed: Mapping[str, Any] | None = None,
@@ -125,16 +127,14 @@ class Toy:
             return -float((output[0]["pred"] - output[0]["label"]).abs())
 
         plateau = schedules.ReduceLROnPlateau(optimizer, "max", 0.5, patience=0)
-        stop = ResumableEarlyStop(patience, stopping_fn_from_metric("val_mean_dice"))
+        stop = ResumableEarlyStop(patience, stopping_fn_from_metric(metric))
         self.validator = SupervisedEvaluator(
             device="cpu",
             val_data_loader=DataLoader(CASES[:2], batch_size=1),
             network=ema.ema_model,
-            key_val_metric={"val_mean_dice": Average(score)},
+            key_val_metric={metric: Average(score)},
             val_handlers=[
-                LrScheduleHandler(
-                    plateau, print_lr=False, step_transform=lambda engine: engine.state.metrics["val_mean_dice"]
-                ),
+                LrScheduleHandler(plateau, print_lr=False, step_transform=lambda engine: engine.state.metrics[metric]),
                 stop,
             ],
         )

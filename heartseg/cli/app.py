@@ -17,6 +17,7 @@ from heartseg.cli.options import (
     Settings,
     Split,
     Weights,
+    blamed_on,
     choose_weights,
     read_settings,
     run_bundle,
@@ -93,7 +94,9 @@ def segment(
 
     settings = read_settings(set_, run)
     paths = {"inputs": [str(path.absolute()) for path in inputs], "output_dir": str(out.resolve())}
-    failed = segment_scans(bundle, inputs, out, overwrite, choose_weights(run, weights), overlay or [], settings, paths)
+    with blamed_on(run, set_):
+        best = choose_weights(run, weights)
+        failed = segment_scans(bundle, inputs, out, overwrite, best, overlay or [], settings, paths)
     raise typer.Exit(2 if failed else 0)
 
 

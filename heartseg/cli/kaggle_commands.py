@@ -9,10 +9,10 @@ import typer
 
 from heartseg.cli.options import Bundle, Overlays, Settings
 
-# What a command needs is imported when it runs: `heartseg --help` answers at once.
+# Import lazily so that --help is fast.
 kaggle_app = typer.Typer(
     no_args_is_help=True,
-    help="Train on a free GPU of Kaggle's and pull verified results. push, pull and sync need the kaggle client "
+    help="Train on a free Kaggle GPU and pull verified results. push, pull and sync need the kaggle client "
     "(pip install 'heartseg\\[kaggle]') and credentials of an account; docs/kaggle.md explains it step by step.",
 )
 Kernel = Annotated[str, typer.Argument(metavar="OWNER/KERNEL", help="A kernel, as in its address on kaggle.com.")]
@@ -60,7 +60,7 @@ def push_kernel(
     from heartseg.kaggle.push import describe, make_kernel, push, warn, write_kernel
 
     if out is not None and not dry_run:
-        raise InputError("--out: is for --dry-run alone; add --dry-run, or leave --out out")
+        raise InputError("--out: is for --dry-run alone; add --dry-run, or omit --out")
     kernel = make_kernel(
         find_bundle(bundle),
         data or (),
@@ -163,6 +163,7 @@ def sync_kernel(
     Example: heartseg kaggle sync alice/heartseg-left-atrium --weights-out weights
     """
     from heartseg.kaggle.service import Service
-    from heartseg.kaggle.sync import sync
+    from heartseg.kaggle.sync import check_target, sync
 
+    check_target(kernel, results, branch)  # so that a wrong option is not blamed on the credentials
     sync(Service.connect(), kernel, results, branch, weights_out, wait)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -55,7 +57,8 @@ def run_bundle(
     own.update({name: value for name, value in values.items() if value is not None})
     base, *overlays = configs
     files = config_files(folder, base, overlays)
-    compose(folder, files, settings, own)  # raises InputError for faults before anything runs
+    with blamed_on(weights_of, set_):
+        compose(folder, files, settings, own)  # raises InputError for faults before anything runs
     own = {**own, **fold_settings(folder, files, settings)}
     say_command(folder, run_id, files, own)
     run(folder, run_id, files, own)
@@ -74,6 +77,21 @@ def read_settings(set_: list[str] | None, run: Path | None = None, split: bool =
         if isinstance(value := settings.get(name), str) and not value.startswith(("$", "@", "%")):
             settings[name] = str(Path(value).absolute())
     return {**(settings_of_run(run, split) if run else {}), **settings}
+
+
+@contextmanager
+def blamed_on(run: Path | None, set_: list[str] | None) -> Iterator[None]:
+    """Name the run's file in an error of a setting that comes from there, and not from --set."""
+    try:
+        yield
+    except InputError as error:
+        option, _, rest = str(error).partition(": ")
+        typed = {setting.partition("=")[0].strip() for setting in set_ or []}
+        name = option.removeprefix("--set ")
+        if run is None or name == option or name in typed:
+            raise
+        fault = f"{run / 'config.yaml'}: {name}: {rest}"
+        raise InputError(f"{fault}; this configuration must take what the weights need") from None
 
 
 def choose_weights(run: Path | None, weights: Path | None) -> Path | None:

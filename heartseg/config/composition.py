@@ -14,7 +14,7 @@ import yaml
 from monai.bundle import ConfigParser
 
 from heartseg.config.config_errors import TracingResolver, fault_of
-from heartseg.config.knobs import grouped, limits
+from heartseg.config.knobs import grouped, is_heading, limits
 from heartseg.config.values import check_kind
 from heartseg.config.yaml_files import entries, read_yaml
 from heartseg.data.files import atomic
@@ -68,9 +68,12 @@ def compose(
         settings = _folded(parser, settings)
         _check_ids(parser, settings)
         _check_paths([*(paths or {}).values(), *settings.values()])
+        if unknown := [name for name in paths or {} if name not in parser]:
+            raise InputError(f"{bundle.name}: its YAML has no {unknown[0]}, which an option of this command sets")
         try:
             parser.resolve_macro_and_relative_ids()  # a knob of train.yaml may be a macro for one of inference.yaml
             known = limits(bundle)
+            grouped(parser.get())
             for name, value in settings.items():
                 check_kind(name, parser[name], value, known)
             parser.update({**(paths or {}), **settings})
@@ -102,6 +105,11 @@ def settings_of_run(run: Path, split: bool = False) -> dict[str, Any]:
     if not (run / CONFIG).exists():
         return {}
     groups = grouped(read_yaml(run / CONFIG))
+    if not groups:
+        raise InputError(
+            f"{run / CONFIG}: has no headings of knobs, which say what its weights need; give --weights, and --set for "
+            "what differs from the YAML"
+        )
     return {**groups.get(WEIGHTS, {}), **(groups.get(SPLIT, {}) if split else {})}
 
 
@@ -123,6 +131,7 @@ def check_files(bundle: Path, files: Sequence[str]) -> None:
     known = limits(bundle)
     for path in (bundle / file for file in files):
         content = read_yaml(path)
+        _check_declarations(path, base)
         for name, value in content.items():
             fault = _part_for_all(name, base.get(name), value) or (base and _misspelt(name, base, bundle, files))
             try:
@@ -133,6 +142,17 @@ def check_files(bundle: Path, files: Sequence[str]) -> None:
                 identity = name.replace("#", "::").lstrip("+")
                 raise InputError(f"{next(e.place for e in entries(path) if e.id == identity)}: {fault}")
         base |= content
+
+
+def _check_declarations(path: Path, base: Mapping[Any, Any]) -> None:
+    """Refuse an id that is twice in a file, and a heading of an earlier file, where its knobs would have no group."""
+    lines: dict[str, str] = {}
+    for entry in (entry for entry in entries(path) if "::" not in entry.id):
+        if entry.id in lines:
+            raise InputError(f"{entry.place}: {entry.id} is in this file already ({lines[entry.id]}); remove one")
+        lines[entry.id] = entry.place
+        if entry.id in base and is_heading(entry.id):
+            raise InputError(f"{entry.place}: {entry.id} is a heading of an earlier file; declare its knobs there")
 
 
 def _read(bundle: Path, files: Sequence[str]) -> ConfigParser:
@@ -159,6 +179,8 @@ def _folded(parser: ConfigParser, settings: Mapping[str, Any]) -> dict[str, Any]
 
 def _check_ids(parser: ConfigParser, settings: Mapping[str, Any]) -> None:
     for name in settings:
+        if name == "imports" or is_heading(name):
+            raise InputError(f"--set {name}: is not a value; set one of the knobs")
         if name in parser:
             continue
         known = list(_ids(parser.get()))

@@ -1,9 +1,10 @@
 """Knobs: the ids on top of a bundle's YAML, grouped by headings, with their limits in their comments.
 
 A heading is an id of `GROUPS`, such as ``_weights_``, whose value says in a sentence what the group is. The ids below
-it, down to the next heading, are its knobs; any other heading, such as ``_system_``, ends the last group. So a knob is
-declared once: what a run records, what it compares when it resumes, and what ``--run`` takes along follow from its
-place. A comment may begin with a limit, as in ``epochs: 500  # [> 0] passes over the training cases``.
+it, down to the next heading, are its knobs; ``_system_`` ends the last group (in an overlay, which is merged into the
+files before it, ``_system_of_`` with its name). So a knob is declared once: what a run records, what it compares when
+it resumes, and what ``--run`` takes along follow from its place. A comment may begin with a limit, as in
+``epochs: 500  # [> 0] passes over the training cases``.
 
 ==============  ===========================================================================================
 ``_paths_``     where data and results are and where it computes: not recorded, may change
@@ -28,28 +29,43 @@ from typing import Any
 from monai.bundle import ConfigParser
 
 from heartseg.config.values import PATHS, Limit, check_device, check_number
-from heartseg.errors import InputError
+from heartseg.errors import InputError, nearest
 from heartseg.training.setting_changes import FIXED, FREE, SCHEDULE, SPLIT
 
 RECORDED = (*FIXED, SCHEDULE, FREE, "_conditions_")
 GROUPS = ("_paths_", "_evaluation_", *RECORDED)
-HEADING = re.compile(r"_\w+_")
-LIMIT = re.compile(r"^(\w+):.*?\s# \[([^\]]+)\]", re.MULTILINE)
+END = re.compile(r"_system(_\w+)?_")  # ends the last group; an overlay, which needs another one, says what of
+LIMIT = re.compile(r"^(\w+):.*?\s#\s*\[([^\]]+)\]")
 
 Knobs = dict[str, dict[str, Any]]
 
 
+def is_heading(name: str) -> bool:
+    """Return whether an id begins or ends a group of knobs."""
+    return name in GROUPS or END.fullmatch(name) is not None
+
+
 def grouped(config: Mapping[str, Any]) -> Knobs:
-    """Return the knobs of a composed configuration by heading, with their values as they stand in the YAML."""
+    """Return the knobs of a composed configuration by heading, with their values as they stand in the YAML.
+
+    Raises InputError for an unknown heading, which would take a whole group along, and for a knob above all headings.
+    """
     groups: Knobs = {}
+    headless: list[str] = []
     current: str | None = None
     for name, value in config.items():
-        if name in GROUPS:
+        if is_heading(name):
             current = name
-        elif HEADING.fullmatch(name):
-            current = current if name == ConfigParser.meta_key else None
-        elif current is not None:
+        elif name == ConfigParser.meta_key:
+            continue
+        elif name != name.strip("_"):
+            raise InputError(f"{name}: is not a heading of knobs; {nearest(name, [*GROUPS, '_system_'])}")
+        elif current is None:
+            headless += [name] if name != "imports" else []
+        elif current in GROUPS:
             groups.setdefault(current, {})[name] = value
+    if groups and headless:
+        raise InputError(f"{headless[0]}: is above all headings of knobs; move it below the one that it belongs to")
     return groups
 
 
@@ -60,10 +76,14 @@ def knobs(*groups: str) -> Knobs:
         groups: headings to return; none returns all that are recorded.
     """
     parser = _running_parser()
-    get = parser.ref_resolver.get_resolved_content
+
+    def get(name: str, text: Any) -> Any:
+        value = parser.ref_resolver.get_resolved_content(name)
+        return text if callable(value) else value  # a function is another object in each process
+
     return {
         # A file of a split may move; the cases that it names are recorded by themselves.
-        group: {name: get(name) for name in names if not (group == SPLIT and name in PATHS)}
+        group: {name: get(name, text) for name, text in names.items() if not (group == SPLIT and name in PATHS)}
         for group, names in grouped(parser.get()).items()
         if group in (groups or RECORDED)
     }
@@ -93,12 +113,18 @@ def check_knobs() -> None:
 def limits(bundle: Path) -> dict[str, Limit]:
     """Return the limits of a bundle's knobs, as the comments of its configurations declare them.
 
-    Raises InputError for a limit that cannot be read.
+    Raises InputError, with file and line, for a limit that cannot be read, or that differs from one in another file.
     """
     found: dict[str, Limit] = {}
-    for path in sorted((bundle / "configs").glob("*.yaml")):
-        for name, text in LIMIT.findall(path.read_text(encoding="utf-8", errors="replace")):
-            found.setdefault(name, Limit.parse(text, f"{path}: {name}"))
+    for path in sorted((bundle / "configs").rglob("*.yaml")):
+        group = ""
+        for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
+            if is_heading(heading := line.split(":")[0]):
+                group = heading
+            match = LIMIT.match(line) if group in GROUPS else None
+            limit = Limit.parse(match[2], f"{path}:{number}: {match[1]}") if match else None
+            if match and limit and found.setdefault(match[1], limit) != limit:
+                raise InputError(f"{path}:{number}: {match[1]}: has another limit in another file; declare it once")
     return found
 
 

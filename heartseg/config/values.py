@@ -26,13 +26,17 @@ class Limit(NamedTuple):
     null: bool = False
 
     @classmethod
-    def parse(cls, text: str, where: str) -> Limit:
-        """Return the limit of a comment's text between brackets. Raises InputError for any other text."""
-        words = {"> 0": "positive", "0, 1": "share", "null": "null"}
-        parts = [part.strip() for part in text.split(" or ")]
+    def parse(cls, text: str, where: str) -> Limit | None:
+        """Return the limit of a comment's text between brackets; None for another text, such as a citation.
+
+        Raises InputError for what looks like a limit and is not one.
+        """
+        words = {">0": "positive", "0,1": "share", "null": "null"}
+        parts = ["".join(part.split()) for part in text.split(" or ")]
         if unknown := [part for part in parts if part not in words]:
-            known = ", ".join(f"[{word}]" for word in words)
-            raise InputError(f"{where}: [{unknown[0]}] is not a limit; write {known}")
+            if len(unknown) == len(parts) and not set("<>=,") & set(text):
+                return None
+            raise InputError(f"{where}: [{unknown[0]}] is not a limit; write [> 0], [0, 1] or [null]")
         return cls(**{words[part]: True for part in parts})
 
 
@@ -59,17 +63,13 @@ def check_kind(name: str, old: Any, value: Any, limits: Limits) -> None:
 
 
 def check_number(name: str, value: Any, limits: Limits) -> str | None:
-    """Return what a number of this name has to be; None if it is, and for anything that is not a number."""
+    """Return what the limit of a number demands; None if it is kept, and for anything that is not a number."""
     if not is_number(value):
         return None
     limit = limits.get(name, Limit())
-    if not math.isfinite(value):
-        return "a finite number"
-    if value <= 0 and limit.positive:
+    if limit.positive and not 0 < value < math.inf:
         return "a positive number"
-    if value < 0:
-        return "0 or a positive number"
-    if value > 1 and (limit.share or name.endswith(PROBABILITY)):
+    if (limit.share or name.endswith(PROBABILITY)) and not 0 <= value <= 1:
         return "a share from 0 to 1"
     return None
 
@@ -95,7 +95,11 @@ def _fault(name: str, old: Any, value: Any, limits: Limits) -> str | None:
             return _number_in_yaml(value)
         if isinstance(old, int) and not isinstance(value, int):
             return "a whole number"
-        return check_number(name, value, limits)
+        if fault := check_number(name, value, limits):
+            return fault
+        if not math.isfinite(value) and math.isfinite(old):
+            return "a finite number"
+        return "0 or a positive number" if value < 0 <= old else None  # a sign is changed by mistake only
     if not numbers:
         return None
     whole = all(isinstance(item, int) for item in old)

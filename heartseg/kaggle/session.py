@@ -187,12 +187,12 @@ def about(
 def _score(summary: Mapping[str, Any], results: Mapping[str, Any]) -> dict[str, Any]:
     """Return ``metric``, the name of the key metric, and its value in the evaluation under that name."""
     if not summary.get("best"):  # no validation, and so no weights to evaluate
-        return {"metric": None}
+        return {"metric": None, "dice": None}
     try:
         name = key_metric(summary["best"]["metric"]).name
     except InputError as error:  # results without a score are better than none
         _say(f"warning: {error}; the manifest has no score")
-        return {"metric": None}
+        return {"metric": None, "dice": None}
     return {"metric": name, name: results.get("clean", {}).get(name)}
 
 

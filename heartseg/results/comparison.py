@@ -14,7 +14,7 @@ from rich.table import Table
 from heartseg.data.files import write_json
 from heartseg.errors import InputError
 from heartseg.metrics.paired_test import ENOUGH, paired_test
-from heartseg.metrics.table import TABLE, Metric, find_metric
+from heartseg.metrics.table import TABLE, Metric, find_metric, metrics_in
 from heartseg.results.evaluation_files import artifacts_of
 from heartseg.results.tables import PLAIN, cases_in_words, number, write_table
 
@@ -30,6 +30,7 @@ def compare_evaluations(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str,
     Returns:
         ``a`` and ``b``: ``file`` and ``provenance``. ``cases``: ids in ``common``, ``only_a`` and ``only_b``.
         ``averaged_over``: number of ``cases``, and whether they were ``seen`` (null: unknown). ``notes``: caveats.
+        ``not_paired``: a's and b's means of metrics that not every case has a value of, such as AUROC.
         ``conditions``: for each its ``strengths`` and ``settings`` in a and b, its ``pairs``, and its ``metrics``:
         the result of `heartseg.metrics.paired_test.paired_test`, with ``higher`` and ``lower`` replaced by
         ``better`` and ``worse``, the number of cases in which b is.
@@ -49,7 +50,10 @@ def compare_evaluations(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str,
         "only_b": [identity for identity in seen[1] if identity not in seen[0]],
     }
     names = ["clean", *(name for name in artifacts_of(a) if name in artifacts_of(b))]
-    metrics = _common_metrics([part[name]["cases"] for part in (a, b) for name in names])
+    every = [case for part in (a, b) for name in names for case in part[name]["cases"]]
+    metrics = [metric for metric in TABLE.values() if all(metric.name in case for case in every)]
+    known = {*a["clean"], *b["clean"], *(key for case in every for key in case)}
+    left_out = [metric for metric in metrics_in(known) if metric not in metrics]
     if not metrics:
         raise InputError(f"{a['file']} and {b['file']}: have no metric in common; evaluate both in the same way")
     result = {
@@ -58,13 +62,9 @@ def compare_evaluations(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str,
         "cases": cases,
         "averaged_over": {"cases": len(unseen or common), "seen": None if unknown else not unseen},
         "conditions": {name: _condition(a[name], b[name], common, unseen or common, metrics) for name in names},
+        "not_paired": {m.name: {"a": a["clean"].get(m.name), "b": b["clean"].get(m.name)} for m in left_out},
     }
     return {**result, "notes": _notes(a, b, result)}
-
-
-def _common_metrics(cases: Sequence[Sequence[Mapping[str, Any]]]) -> list[Metric]:
-    """Return the metrics that all of these cases have."""
-    return [metric for metric in TABLE.values() if all(metric.name in case for part in cases for case in part)]
 
 
 def _condition(
@@ -122,6 +122,12 @@ def _notes(a: Mapping[str, Any], b: Mapping[str, Any], result: Mapping[str, Any]
     seeds = [_setting(source if "seed" in source else None, "seed") for source in sources]
     if seeds[0] != seeds[1] and (drawn := [name for name in result["conditions"] if name != "clean"]):
         notes.append(f"seed {seeds[0]} in A, {seeds[1]} in B: different random draws of {', '.join(drawn)}")
+    for name, sides in result["not_paired"].items():
+        values = [
+            f"{value:.{TABLE[name].digits}f} in {side.upper()}" for side, value in sides.items() if value is not None
+        ]
+        means = f"{', '.join(values)}: " if values else ""
+        notes.append(f"{TABLE[name].title}: {means}not compared, since not every case has a value")
     tolerances = [source.get("tolerance_mm") for source in sources]
     if tolerances[0] != tolerances[1]:
         notes.append(f"NSD has a tolerance of {tolerances[0]} mm in A, {tolerances[1]} mm in B: do not compare it")
@@ -166,6 +172,8 @@ def compared_metric(comparison: Mapping[str, Any], name: str | None = None) -> M
     Raises InputError, with the closest name, for a metric that was not compared.
     """
     compared = comparison["conditions"]["clean"]["metrics"]
+    if name in comparison["not_paired"]:
+        raise InputError(f"metric {name}: not every case has a value of it to compare; give {' or '.join(compared)}")
     return find_metric(next(iter(compared)) if name is None else name, compared)
 
 

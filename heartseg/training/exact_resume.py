@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import math
+import operator
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from heartseg import distributed
 from heartseg.data.files import sha256
 from heartseg.errors import InputError, LostWorkerError, OtherRunError, input_error
+from heartseg.metrics.table import key_metric
 from heartseg.training.checkpoints import DamagedError, load_checkpoint, save_checkpoint
 from heartseg.training.run_folder import keep_config, leave_run
 from heartseg.training.seeding import EpochSampler, derived_seed, seed_everything
@@ -24,7 +27,7 @@ from heartseg.training.setting_changes import advance, changed, described, redef
 from heartseg.training.stopping import Stop, stop_reason
 
 logger = logging.getLogger("heartseg")
-FORMAT = 1  # of the checkpoint
+FORMAT = 2  # of the checkpoint
 COUNTED = ("best", "num_bad_epochs", "cooldown_counter", "last_epoch")  # a plateau rule's state, without its settings
 CHECKPOINT, BEFORE, BEST, PENDING, FINAL = "checkpoint.pt", "checkpoint.previous.pt", "model.pt", ".best.pt", "final.pt"
 
@@ -43,14 +46,14 @@ class ExactResume:
     checkpoint that knows of them is on the disk, so that ``model.pt`` never comes from an epoch that was lost.
 
     A finished run says so and does nothing. It resumes with more epochs, and with changed settings, which are reported;
-    only those under ``FIXED`` headings (`heartseg.training.setting_changes`) must be the same.
-
-    Of several processes that train together (`heartseg.distributed`) all restore the checkpoint, and the first writes.
+    only those under ``FIXED`` headings (`heartseg.training.setting_changes`) must be the same. Of several processes
+    (`heartseg.distributed`) all restore the checkpoint, and the first writes.
 
     Args:
         output_dir: folder of the run.
         seed: of the run.
-        validator: the evaluator whose key metric decides which weights are the best, the higher the better.
+        validator: the evaluator whose key metric decides which weights are the best. The table of metrics says whether
+            lower is better; for a metric that it does not have, the evaluator's ``metric_cmp_fn`` decides.
         weights: the network whose weights are kept: the averaged one if there is one.
         state: objects with ``state_dict`` and ``load_state_dict`` by name, with ``network`` and ``optimizer`` among
             them, and the early stopping under ``early_stop``.
@@ -78,6 +81,9 @@ class ExactResume:
         self.folder = Path(output_dir).absolute()
         self.seed = seed
         self.validator = validator
+        with suppress(InputError):
+            lower = key_metric(validator.state.key_metric_name).lower_is_better
+            validator.metric_cmp_fn = operator.lt if lower else operator.gt
         self.weights = weights
         self.state = dict(state)
         self.sampler = sampler
@@ -137,12 +143,10 @@ class ExactResume:
 
     def _restored(self, trainer: Trainer) -> bool:
         """Call `_restore` in each process; the first finishes with the files before the others read them."""
-        if not distributed.is_first():
-            distributed.wait()
-            return self._restore(trainer)
-        done = self._restore(trainer)
+        if distributed.is_first():
+            done = self._restore(trainer)
         distributed.wait()
-        return done
+        return done if distributed.is_first() else self._restore(trainer)
 
     def _restore(self, trainer: Trainer) -> bool:
         """Restore the newest sound checkpoint, if any; return whether nothing is left to do."""
@@ -245,13 +249,13 @@ class ExactResume:
         self.sampler.epoch = trainer.state.epoch  # the loader asks for its order after this
 
     def _iteration_started(self, trainer: Trainer) -> None:
-        # Different dropout in each process; in the first, the same as in a run of one process.
-        of_process = [distributed.rank()] if distributed.rank() else []
+        of_process = [distributed.rank()] if distributed.rank() else []  # the first: as in a run of one process
         seed_everything(derived_seed(self.seed, trainer.state.iteration, *of_process))
 
     def _validated(self, validator: Evaluator, trainer: Trainer) -> None:
         metric = float(validator.state.metrics[validator.state.key_metric_name])
-        if self.best is None or metric > self.best["metric"] or math.isnan(self.best["metric"]):
+        best = self.best["metric"] if self.best else math.nan
+        if math.isnan(best) or validator.metric_cmp_fn(metric, best):
             first = distributed.is_first()
             checksum = save_checkpoint(self.weights.state_dict(), self.folder / PENDING) if first else None
             self.best = {"metric": metric, "epoch": trainer.state.epoch, "sha256": checksum}
@@ -267,18 +271,14 @@ class ExactResume:
         self._publish()
 
     def _completed(self, trainer: Trainer) -> None:
-        # A signal after the last epoch is not in the trainer's state: the run ends like any other.
-        if stop_reason(trainer) is None:
+        if stop_reason(trainer) is None:  # which a signal after the last epoch does not change
             if distributed.is_first():
                 save_checkpoint(self.weights.state_dict(), self.folder / FINAL)
             self._finished = True
             self.save(trainer, keep=None)
 
     def save(self, trainer: Trainer, keep: str | None = BEFORE) -> None:
-        """Write the checkpoint of a trainer at the end of an epoch, or of the training.
-
-        The previous checkpoint is kept, from an epoch that can be repeated.
-        """
+        """Write the checkpoint at the end of an epoch or of the training; the previous one is kept under ``keep``."""
         self._saved = trainer.state.epoch
         if not distributed.is_first():
             return

@@ -48,12 +48,15 @@ def changed(before: Settings, now: Settings, path: str | os.PathLike[str]) -> li
 
     Raises OtherRunError, one line, if a ``fixed`` one differs from that of the checkpoint ``path``.
     """
-    differences = []
-    for group, values in now.items():
-        old = before.get(group, {})
-        for name in sorted({*values, *old}):
-            if old.get(name) != values.get(name):
-                differences.append((group, name, old.get(name), values.get(name)))
+    # By name alone, since a knob may have moved to another heading; the group is the one that it has now.
+    groups = {name: group for side in (before, now) for group, values in side.items() for name in values}
+    old, new = ({name: value for values in side.values() for name, value in values.items()} for side in (before, now))
+    order = list(now)
+    differences = [
+        (group, name, old.get(name), new.get(name))
+        for name, group in sorted(groups.items(), key=lambda item: (order.index(item[1]), item[0]))
+        if old.get(name) != new.get(name)
+    ]
     fixed = [(name, *values) for group, name, *values in differences if group == "fixed"]
     if fixed:
         changes = "; ".join(f"{name} was {format_change(old, new)}" for name, old, new in fixed)

@@ -72,7 +72,7 @@ run: "%inference"
 EVALUATE = """# Over inference.yaml: every picture, evaluated.
 _evaluation_: what is evaluated
 split: all
-_evaluating_: the rest
+_system_of_evaluation_: the rest
 folds_of: "$heartseg.data.split_cases(@pictures, @fold, @folds, @seed)"
 dataset: {_target_: monai.data.Dataset, data: "$@folds_of[1] if @split == 'val' else @pictures", transform: "@preprocessing"}
 handlers:

@@ -73,6 +73,35 @@ def test_broken_yaml_names_file_and_line(tiny):
     assert said.startswith(f"{tiny / 'configs' / 'broken.yaml'}:3: broken YAML: ")
 
 
+def test_an_id_that_is_twice_in_a_file_is_refused(tiny):
+    path = tiny / "configs" / "twice.yaml"
+    path.write_text("knob: 1\nnested: {inner: 1}\nknob: 3\n")
+    said = refusal(compose, tiny, ["configs/inference.yaml", "configs/twice.yaml"], {})
+    assert said == f"{path}:3: knob is in this file already ({path}:1); remove one"
+
+
+def test_a_heading_of_an_earlier_file_is_refused(tiny):
+    """Merged, its knobs would follow the last heading of the file before it, and belong to no group."""
+    path = tiny / "configs" / "inference.yaml"
+    path.write_text(path.read_text().replace("knob:", "_free_: free\nknob:").replace("open:", "_system_: end\nopen:"))
+    overlay = tiny / "configs" / "more.yaml"
+    overlay.write_text("_free_: more\ndropout: 0.1\n")
+    said = refusal(compose, tiny, ["configs/inference.yaml", "configs/more.yaml"], {})
+    assert said == f"{overlay}:1: _free_ is a heading of an earlier file; declare its knobs there"
+    overlay.write_text("_schedule_: more\nepochs: 1\n_system_of_more_: end\n")
+    assert value(compose(tiny, ["configs/inference.yaml", "configs/more.yaml"], {}), "epochs") == 1
+
+
+@pytest.mark.parametrize("name", ["_free_", "_system_", "imports"])
+def test_what_is_not_a_knob_cannot_be_set(name):
+    assert refusal(compose, ATRIUM, ["configs/train.yaml"], {name: "foo"}).startswith(f"--set {name}: is not a value")
+
+
+def test_an_option_that_sets_a_missing_id_is_refused(tiny):
+    said = refusal(compose, tiny, ["configs/inference.yaml"], {}, {"download": True})
+    assert said == f"{tiny.name}: its YAML has no download, which an option of this command sets"
+
+
 def test_what_does_not_resolve_is_one_line(tiny):
     (tiny / "configs" / "lost.yaml").write_text('knob: "%configs/missing.yaml::knob"\n')
     assert "does not resolve" in refusal(compose, tiny, ["configs/inference.yaml", "configs/lost.yaml"], {})

@@ -24,7 +24,6 @@ from heartseg.phantoms import write_phantoms
 
 YAML = """
 imports: [$import heartseg]
-before: 1
 _paths_: where
 bundle_root: {root}
 output_dir: out
@@ -88,8 +87,7 @@ def test_outside_a_configuration_there_are_none() -> None:
     [
         ("rate", 0, "rate: 0 is not a positive number; change it"),
         ("rate", 1.5, "rate: 1.5 is not a share from 0 to 1; change it"),
-        ("rate", float("inf"), "rate: inf is not a finite number; change it"),
-        ("seed", -1, "seed: -1 is not 0 or a positive number; change it"),
+        ("rate", float("inf"), "rate: inf is not a positive number; change it"),
         ("device", "gpu", "device: gpu cannot be used here"),
     ],
 )
@@ -101,13 +99,53 @@ def test_a_value_that_no_run_can_have_is_refused(name: str, value: object, line:
 
 
 def test_values_that_a_run_can_have_are_accepted(folder: Path) -> None:
-    assert parser_of(folder, rate=1.0, seed=0, after=-5).get_parsed_content("check") is None
+    """A number without a limit may have any sign and size: an axis of -1, Hounsfield units, a cap of infinity."""
+    parser = parser_of(folder, rate=1.0, seed=-1, size=[-1024, float("inf")], after=-5)
+    assert parser.get_parsed_content("check") is None
 
 
-def test_limits_stand_in_comments(folder: Path) -> None:
-    assert limits(folder) == {"rate": Limit(positive=True, share=True)}
-    (folder / "configs" / "b.yaml").write_text("steps: 3  # [more than 2] of them\n")
-    assert refusal(limits, folder).startswith(f"{folder / 'configs' / 'b.yaml'}: steps: [more than 2] is not a limit; ")
+@pytest.mark.parametrize(
+    "name", ["_weight_", "_Weights_", "_weights", "weights_", "_schedule", "_evaluating_", "_sytem_"]
+)
+def test_an_unknown_heading_is_refused(name: str) -> None:
+    """It would take a whole group along: nothing below it would be recorded or compared."""
+    config = {"_paths_": "where", "output_dir": "out", name: "what", "size": 3}
+    assert re.match(f"{name}: is not a heading of knobs; (did you mean _|there are: _)", refusal(grouped, config))
+
+
+def test_a_knob_above_all_headings_is_refused() -> None:
+    fault = "rate: is above all headings of knobs; move it below the one that it belongs to"
+    assert refusal(grouped, {"imports": [], "rate": 1, "_free_": "free", "noise": 2, "_system_": "end"}) == fault
+    assert grouped({"imports": [], "rate": 1, "network": {}}) == {}  # without headings nothing is a knob
+
+
+@pytest.mark.parametrize(
+    ("comment", "limit"),
+    [
+        ("# [> 0] of them", Limit(positive=True)),
+        ("#[>0]", Limit(positive=True)),
+        ("#  [0,1 or null] of them", Limit(share=True, null=True)),
+        ("# [1] He et al.", None),
+        ("# [image, label]", "b.yaml:2: steps: [image,label] is not a limit; write [> 0], [0, 1] or [null]"),
+        ("# [>= 2] of them", "b.yaml:2: steps: [>=2] is not a limit; write [> 0], [0, 1] or [null]"),
+    ],
+)
+def test_limits_stand_in_comments(comment: str, limit: Limit | str | None, folder: Path) -> None:
+    rate = {"rate": Limit(positive=True, share=True)}
+    assert limits(folder) == rate
+    (folder / "configs" / "sub").mkdir()
+    path = folder / "configs" / "sub" / "b.yaml"
+    path.write_text(f"_free_: of an overlay\nsteps: 3  {comment}\n_system_of_b_: end\nkeys: 3  # [> 1] is no knob\n")
+    if isinstance(limit, str):
+        assert refusal(limits, folder) == f"{path.parent}/{limit}"
+    else:
+        assert limits(folder) == (rate | {"steps": limit} if limit else rate)
+
+
+def test_a_knob_has_one_limit_in_all_files(folder: Path) -> None:
+    path = folder / "configs" / "b.yaml"
+    path.write_text("_free_: of an overlay\nrate: 3  # [> 0]\n")
+    assert refusal(limits, folder) == f"{path}:2: rate: has another limit in another file; declare it once"
 
 
 @each_bundle

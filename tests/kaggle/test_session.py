@@ -199,7 +199,7 @@ def test_a_file_that_the_bundle_needs_is_taken_from_the_inputs(sessions, phantom
         ("val_mean_dice", {"dice": 0.75}, {"metric": "dice", "dice": 0.75}),
         ("val_auroc", {"auroc": 0.9, "accuracy": 0.8}, {"metric": "auroc", "auroc": 0.9}),
         ("val_auroc", {"auroc": None}, {"metric": "auroc", "auroc": None}),
-        ("val_sharpness", {"dice": 0.75}, {"metric": None}),
+        ("val_sharpness", {"dice": 0.75}, {"metric": None, "dice": None}),
     ],
 )
 def test_the_key_metric_is_in_the_manifest(key, row, score, tmp_path):

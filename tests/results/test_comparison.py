@@ -210,6 +210,19 @@ def test_every_metric_that_both_have_is_compared():
     assert "hd" not in compare_evaluations(a, b)["conditions"]["clean"]["metrics"]
 
 
+def test_a_metric_of_all_cases_together_is_noted_with_both_values():
+    """AUROC has no value for a single case; a metric that one case lacks is not dropped in silence either."""
+    a, b = ({**evaluation(name, [case("x", 0.9), case("y", 0.8)])} for name in "ab")
+    a["clean"]["auroc"], b["clean"]["auroc"] = 0.9, 0.75
+    del b["clean"]["cases"][0]["hd95"]
+    comparison = compare_evaluations(a, b)
+    assert comparison["not_paired"] == {"hd95": {"a": None, "b": None}, "auroc": {"a": 0.9, "b": 0.75}}
+    assert "AUROC: 0.9000 in A, 0.7500 in B: not compared, since not every case has a value" in comparison["notes"]
+    assert "HD95 in mm: not compared, since not every case has a value" in comparison["notes"]
+    with pytest.raises(InputError, match="^metric auroc: not every case has a value of it to compare; give dice or "):
+        print_comparison(comparison, "auroc")
+
+
 def test_evaluations_without_a_common_metric_are_refused():
     other = evaluation("b.json", [{"id": "x", "seen": False, "log_loss": 0.3}])
     with pytest.raises(InputError, match="a.json and b.json: have no metric in common; evaluate both in the same way"):

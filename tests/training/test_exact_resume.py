@@ -227,6 +227,18 @@ def test_a_metric_that_is_no_number_is_not_the_best(tmp_path: Path) -> None:
     assert load_checkpoint(tmp_path / "checkpoint.pt")["best"]["epoch"] == 2
 
 
+@pytest.mark.parametrize(
+    ("metric", "best"), [("val_mean_dice", 3), ("val_auroc", 3), ("val_log_loss", 2), ("val_x", 3)]
+)
+def test_the_table_says_which_metric_is_better(metric: str, best: int, tmp_path: Path) -> None:
+    """Lower is better for a log loss; a metric that the table does not have is compared as MONAI does by default."""
+    toy = Toy(tmp_path, epochs=4, interval=1, scores=[0.4, 0.1, 0.6, 0.3], metric=metric)
+    toy.run()
+    saved = load_checkpoint(tmp_path / "checkpoint.pt")["best"]
+    assert (saved["epoch"], saved["metric"]) == (best, {2: 0.1, 3: 0.6}[best])
+    assert toy.validator.state.best_metric == saved["metric"] and toy.validator.state.best_metric_epoch == best
+
+
 # Damage
 
 

@@ -42,6 +42,13 @@ def test_settings_that_one_of_them_does_not_have_differ() -> None:
     assert changed(without, BEFORE, PATH) == [("free", "num_workers", None, 2)]
 
 
+def test_a_knob_that_moved_to_another_heading_is_compared_by_its_name() -> None:
+    moved = {**BEFORE, "schedule": {**BEFORE["schedule"], "num_workers": 2}, "free": {"artifacts": None}}
+    assert changed(BEFORE, moved, PATH) == []
+    moved["schedule"]["num_workers"] = 3
+    assert changed(BEFORE, moved, PATH) == [("schedule", "num_workers", 2, 3)]
+
+
 def test_what_is_fixed_is_refused_in_one_line_with_both_values() -> None:
     settings = {**now("fixed", spacing=[2.0, 2.0]), "schedule": {"epochs": 1}}
     with pytest.raises(OtherRunError) as caught:
