@@ -10,6 +10,7 @@ from heartseg.cli.options import blamed_on
 from heartseg.errors import InputError
 
 UNKNOWN = "depth: the configuration has no such id; did you mean width?"
+NEEDED = "this configuration must take what the weights need"
 
 
 @pytest.mark.parametrize(
@@ -17,9 +18,9 @@ UNKNOWN = "depth: the configuration has no such id; did you mean width?"
     [
         (None, ["depth=3"], f"--set {UNKNOWN}"),
         (Path("run"), ["width=1", " depth =3"], f"--set {UNKNOWN}"),
-        (Path("run"), ["width=1"], f"{Path('run/config.yaml')}: {UNKNOWN}; this configuration must take what the weights need"),
+        (Path("run"), ["width=1"], f"{Path('run/config.yaml')}: {UNKNOWN}; {NEEDED}"),
     ],
-)  # fmt: skip
+)
 def test_an_error_names_where_a_setting_comes_from(run: Path | None, set_: list[str], line: str) -> None:
     with pytest.raises(InputError) as info, blamed_on(run, set_):
         raise InputError(f"--set {UNKNOWN}")
