@@ -90,7 +90,7 @@ class RobustnessMetrics(CaseMetrics):
 
 
 def drop_percent(clean: float | None, dice: float | None) -> float | None:
-    """Return the drop of Dice relative to clean, in percent; negative if it rises.
+    """Return the drop of Dice, the score of masks, relative to clean, in percent; negative if it rises.
 
     None if clean is 0 or either is missing.
     """
