@@ -1,4 +1,4 @@
-"""The title and the Markdown of a sync: a run's scores, with the difference to the last run that was synced."""
+"""The title and the Markdown of a sync: a run's scores, with the difference to the run on the default branch."""
 
 from __future__ import annotations
 
@@ -49,9 +49,10 @@ class Run(NamedTuple):
 
 
 def title(run: Run, last: Run | None = None) -> str:
-    """Return one line: ``Kaggle: left-atrium Dice 0.9012 (+0.0040)``, with the difference to the last run, if any.
+    """Return one line: ``Kaggle: left-atrium Dice 0.9012 (+0.0040)``.
 
-    A run that was stopped before its last epoch is called unfinished. The metric is the run's key metric.
+    In brackets is the difference to the run on the default branch, if there is one. A run that was stopped before its
+    last epoch is called unfinished. The metric is the run's key metric.
     """
     metric, value = run.score()
     before = last.score() if last else (None, None)
@@ -65,11 +66,11 @@ def title(run: Run, last: Run | None = None) -> str:
 
 
 def markdown(kernel: str, run: Run, last: Run | None, curves: str | None = None, left_out: Sequence[str] = ()) -> str:
-    """Return a run's scores as a table with the differences to the last run, its origin and its curves.
+    """Return a run's scores as a table with the differences to the run on the default branch, its origin and curves.
 
     Args:
         kernel: OWNER/KERNEL.
-        run, last: this run and the one that was synced last, None for none.
+        run, last: this run and the one on the default branch, None for none.
         curves: address of the picture of the curves.
         left_out: names of results that were too large for the repository.
     """
@@ -79,11 +80,11 @@ def markdown(kernel: str, run: Run, last: Run | None, curves: str | None = None,
     if last is not None:
         lower = " and ".join(metric.label for metric in metrics if metric.lower_is_better)
         lines.append(
-            f"- in brackets: the difference to the run that was synced last, of commit {last.text('commit')}, "
+            f"- in brackets: the difference to the run on the default branch, of commit {last.text('commit')}, "
             f"started {last.text('started')}{f'; lower is better for {lower}' if lower else ''}"
         )
     lines += [f"- {note}" for note in _notes(evaluation, before)]
-    lines += [f"- left out of the repository, since it is large: {code(name)}" for name in left_out]
+    lines += [f"- too large for the repository: {code(name)}" for name in left_out]
     if curves:
         lines += ["", f"![Curves of the training]({curves})"]
     return "\n".join([*lines, ""])
@@ -157,8 +158,8 @@ def _notes(evaluation: Mapping[str, Any] | None, before: Mapping[str, Any] | Non
         notes = compare_evaluations(before, evaluation)["notes"]
     except InputError:
         return ["no case is common to both runs: do not compare their scores"]
-    # There A is the last synced run and B this one.
-    return [f"{code(note)} (A: the last synced run, B: this one)" for note in notes]
+    # There A is the run on the default branch and B this one.
+    return [f"{code(note)} (A: the run on the default branch, B: this one)" for note in notes]
 
 
 def number(value: Any) -> float | None:

@@ -20,8 +20,9 @@ from heartseg.kaggle.score_summary import Run, markdown, origin, title, write_ou
 from heartseg.kaggle.service import Service, owner_and_name
 from heartseg.kaggle.waiting import ACTIVE, COMPLETE, NotYetError
 
-LARGEST = 2 * 2**20  # bytes of one file, since a git history keeps it for ever
+LARGEST = 2 * 2**20  # bytes of one file, since git history keeps it permanently
 PLAIN_PATH = re.compile(r"[\w-]+(\.[\w-]+)*(/[\w-]+(\.[\w-]+)*)*", re.ASCII)  # no part starts with a dot
+DEFAULT_BRANCHES = ("main", "master", "HEAD")  # no pull request starts from these
 BODY = "heartseg-sync.md"  # text of the pull request, in the Action's temporary folder
 
 
@@ -57,7 +58,8 @@ def sync(
         service: the signed-in connection to Kaggle.
         kernel: OWNER/KERNEL.
         results: folder of the working tree.
-        branch: branch of the pull request, for the outputs; default ``kaggle/KERNEL``.
+        branch: branch of the pull request, for the outputs; default ``kaggle/KERNEL``. Not a default branch, nor the one
+            that is checked out.
         weights_out: folder for the weights of a new run; they do not enter ``results``.
         wait: wait for a kernel that is still running.
         checkout: the working tree.
@@ -67,13 +69,7 @@ def sync(
         InputError: an invalid name, a kernel that failed or was cancelled, the errors of
             `heartseg.kaggle.pull.pull`, a folder that cannot be written.
     """
-    if not kernel:
-        raise InputError("kernel: is empty; give OWNER/KERNEL, in the Action as the variable KAGGLE_KERNEL")
-    _, name = owner_and_name(kernel)
-    branch = branch or f"kaggle/{name}"
-    for option, text in (("results", results), ("branch", branch)):
-        if not PLAIN_PATH.fullmatch(text):
-            raise InputError(f"--{option} {text}: is not a plain name; use letters, digits and slashes, as in a/b")
+    name, branch = check_target(kernel, results, branch, checkout)
     folder = Path(checkout, results, name)
     status = service.status(kernel).name
     if not wait and status in ACTIVE:
@@ -114,6 +110,38 @@ def sync(
     return Synced(True, COMPLETE, value)
 
 
+def check_target(
+    kernel: str, results: str = "results", branch: str | None = None, checkout: str | os.PathLike[str] = "."
+) -> tuple[str, str]:
+    """Return the name of a kernel and the branch of its pull request; the arguments are those of `sync`.
+
+    Raises InputError for an invalid name, and for a branch that is a default branch or checked out.
+    """
+    if not kernel:
+        raise InputError("kernel: is empty; give OWNER/KERNEL, in the Action as the variable KAGGLE_KERNEL")
+    _, name = owner_and_name(kernel)
+    named, branch = branch, branch or f"kaggle/{name}"
+    for option, text in (("results", results), ("branch", branch)):
+        if not PLAIN_PATH.fullmatch(text):
+            raise InputError(f"--{option} {text}: is not a plain name; use letters, digits and slashes, as in a/b")
+    if named and (plain := named.removeprefix("refs/heads/")) in (*DEFAULT_BRANCHES, _checked_out(Path(checkout))):
+        fault = "is a default branch" if plain in DEFAULT_BRANCHES else "is checked out"
+        raise InputError(f"--branch {branch}: {fault}, and a sync replaces its branch; use another name")
+    return name, branch
+
+
+def _checked_out(checkout: Path) -> str | None:
+    """Return the branch that is checked out in a working tree; None if there is none, or no git checkout."""
+    for folder in (checkout.absolute(), *checkout.absolute().parents):
+        git = folder / ".git"
+        with suppress(OSError, UnicodeDecodeError):
+            if git.is_file():  # of a worktree or submodule
+                git = folder / git.read_text(encoding="utf-8").removeprefix("gitdir:").strip()
+            head = (git / "HEAD").read_text(encoding="utf-8").strip()
+            return head.removeprefix("ref: refs/heads/") if head.startswith("ref: refs/heads/") else None
+    return None
+
+
 def _not_yet(kernel: str, status: str) -> Synced:
     print(f"{kernel}: is {status}; nothing to sync yet")
     write_outputs({"changed": "false"})
@@ -127,7 +155,7 @@ def _unchanged(kernel: str, folder: Path) -> Synced:
 
 
 def _current(service: Service, kernel: str, last: Run, copy: Path) -> bool:
-    """Return whether a complete kernel's manifest is the one of the last run, by downloading nothing else."""
+    """Return whether a complete kernel's manifest is the one of the last run, downloading only the manifest."""
     url = service.outputs(kernel)[0].get(MANIFEST)
     if url is None:
         return False

@@ -81,7 +81,7 @@ class TestMarkdown:
             "",
             f"- kernel [{KERNEL}](https://www.kaggle.com/code/{KERNEL}), finished",
             "- commit `abc`, `3` epochs in `2.5` minutes (`no GPU`), started `2026-11-21T08:00:00+00:00`",
-            "- in brackets: the difference to the run that was synced last, of commit `old`, started `2026-11-20`; "
+            "- in brackets: the difference to the run on the default branch, of commit `old`, started `2026-11-20`; "
             "lower is better for HD95 and ASSD",
             "",
             "![Curves of the training](https://github.com/x/curves.png)",

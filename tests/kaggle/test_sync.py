@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from answers import tree
+from answers import refused, tree
 from kaggle_runs import outputs
 from kaggle_stub import Fault
 
@@ -203,7 +203,7 @@ def test_large_results_stay_out(stub, bring, folder, tmp_path, monkeypatch, writ
     bring()
     assert not (folder / "evaluation_results.csv").exists()
     assert "evaluation_results.csv: is over 1 MiB and stays out of the repository" in capsys.readouterr().out
-    assert "since it is large: `evaluation_results.csv`" in written("summary.md")
+    assert "too large for the repository: `evaluation_results.csv`" in written("summary.md")
 
 
 class TestStatus:
@@ -270,6 +270,29 @@ class TestRefused:
         with pytest.raises(InputError, match=rf"^--{option} .*: is not a plain name"):
             bring(**{option: name})
         assert stub.calls == []
+
+    @pytest.mark.parametrize("name", ["main", "master", "HEAD", "refs/heads/main"])
+    def test_default_branches(self, name, bring, stub):
+        with pytest.raises(InputError, match=f"^--branch {name}: is a default branch, .*; use another name$"):
+            bring(branch=name)
+        assert stub.calls == []
+
+    @pytest.mark.parametrize("worktree", [False, True])
+    def test_the_branch_that_is_checked_out(self, worktree, bring, checkout, stub, tmp_path):
+        git = tmp_path / "git" if worktree else checkout / ".git"
+        git.mkdir()
+        if worktree:
+            (checkout / ".git").write_text("gitdir: ../git\n")
+        (git / "HEAD").write_text("ref: refs/heads/scores/mine\n")
+        with pytest.raises(InputError, match="^--branch scores/mine: is checked out, .*; use another name$"):
+            bring(branch="scores/mine")
+        assert stub.calls == []
+        stub.serve(outputs(tmp_path / "run"))
+        assert bring(branch="scores/new").changed
+
+    def test_options_are_checked_before_the_credentials(self, nobody, heartseg):
+        for option, fault in (("--results", "is not a plain name"), ("--branch", "is not a plain name")):
+            assert f"{option} ../x: {fault}" in refused(heartseg("kaggle", "sync", KERNEL, option, "../x"))
 
     def test_a_file_where_the_folder_should_be(self, bring, checkout, stub, tmp_path, written):
         (checkout / "results").write_text("a file")

@@ -1,5 +1,6 @@
 """The workflows: the linters find nothing, and our own rules beyond them are kept."""
 
+import json
 import os
 import re
 import shutil
@@ -148,14 +149,31 @@ def test_a_request_that_was_closed_stays_closed(tmp_path, monkeypatch, closed):
     run = "commit `de4c9ad9dd9f`, `20` epochs in `1.2` minutes (`no GPU`), started `2026-11-21T17:38:05+00:00`"
     older = run.replace("17:38", "16:02")
     texts = {"": [], "an older run": [older], "both": [older, run]}[closed]
-    requests = "".join(f"## Kaggle: left-atrium\r\n\r\n- {line}\r\n- in brackets: ...\r\n" for line in texts)
-    (tmp_path / "requests").write_bytes(requests.encode())
-    (tmp_path / "gh").write_text(f'#!/bin/sh\necho "$@" > "{tmp_path}/words"\ncat "{tmp_path}/requests"\n')
+    own = {"isCrossRepository": False, "state": "CLOSED"}
+    requests = [{"body": f"## Kaggle: left-atrium\r\n\r\n- {line}\r\n- in brackets: ...\r\n", **own} for line in texts]
+    jq = shutil.which("jq")
+    if jq:  # by which the fake gh filters; a request of a fork and a merged one do not count
+        requests += [
+            {"body": f"- {run}", **own, **other} for other in ({"isCrossRepository": True}, {"state": "MERGED"})
+        ]
+    answer = json.dumps(requests) if jq else "\n".join(request["body"] for request in requests)
+    (tmp_path / "answer").write_bytes(answer.encode())
+    words = f'for word in "$@"; do echo "$word"; done > "{tmp_path}/words"'
+    say = (
+        f'for filter in "$@"; do :; done\n"{jq}" -r "$filter" < "{tmp_path}/answer"'
+        if jq
+        else f'cat "{tmp_path}/answer"'
+    )
+    (tmp_path / "gh").write_text(f"#!/bin/sh\n{words}\n{say}\n")
     (tmp_path / "gh").chmod(0o755)
     variables = {"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}", "GITHUB_OUTPUT": str(tmp_path / "output")}
     call = ["bash", "--noprofile", "--norc", "-e", "-o", "pipefail", "-c", named("closed")["run"]]
-    subprocess.run(call, env={**os.environ, **variables, "BRANCH": "kaggle/a", "RUN": run}, check=True, timeout=60)
-    assert "--state closed --head kaggle/a" in (tmp_path / "words").read_text()
+    given = {"BASE": "main", "BRANCH": "kaggle/a", "RUN": run}
+    subprocess.run(call, env={**os.environ, **variables, **given}, check=True, timeout=60)
+    *asked, query = (tmp_path / "words").read_text().splitlines()
+    options = "--state closed --base main --head kaggle/a --limit 100 --json body,isCrossRepository,state --jq"
+    assert " ".join(asked) == f"pr list {options}"
+    assert query == '.[] | select(.isCrossRepository == false and .state == "CLOSED") | .body'
     written = (tmp_path / "output").read_text() if (tmp_path / "output").exists() else ""
     assert written == ("found=true\n" if closed == "both" else "")
     (keep,) = [step for step in steps(SYNC) if "upload-artifact" in step.get("uses", "")]
