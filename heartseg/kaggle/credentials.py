@@ -125,12 +125,14 @@ def _pair(api: Any, empty: Iterable[str]) -> Credentials | None:
             sources.append(name if name in os.environ else str(file))
             found[word] = _checked(value.strip(), sources[-1])
     if len(found) == 1:
-        missing, word = (KEY, "key") if "username" in found else (USERNAME, "username")
-        fault = f"has no {word!r}" if file.is_file() else "is not there"
+        missing, word, other = (KEY, "key", "username") if "username" in found else (USERNAME, "username", "key")
         state = "empty" if missing in empty else "not set"
-        raise InputError(
-            f"half of a pair of credentials: {sources[0]} is there, but {missing} is {state} and {file} {fault}"
-        )
+        if sources[0] == str(file):
+            raise InputError(
+                f"{file}: has {other!r}, but no {word!r}, and {missing} is {state}; download the file again"
+            )
+        fault = f"{file} has no {word!r}" if file.is_file() else f"there is no {file}"
+        raise InputError(f"{sources[0]} is set, but {missing} is missing ({state}, and {fault}); set both")
     if not found and file.is_file():
         raise InputError(f"{file}: has no 'username' and 'key' in JSON; download it again at {SETTINGS}")
     return Credentials(" and ".join(dict.fromkeys(sources)), **found) if found else None

@@ -106,10 +106,14 @@ def compose_metadata(
         resume: attach the output of the kernel's own last run.
         public: None: as in the base.
 
-    Raises InputError for an unknown ``gpu``.
+    Raises InputError for an unknown ``gpu``, and for data sets that are not ``OWNER/SLUG``.
     """
     if gpu is not None and gpu not in GPUS:
-        raise InputError(f"--gpu {gpu}: is not a GPU of Kaggle's; give {', '.join(GPUS)}")
+        raise InputError(f"--gpu {gpu}: is not a Kaggle GPU; use {', '.join([*GPUS][:-1])} or {[*GPUS][-1]}")
+    for option, names in (("--data", data), ("--wheels", [wheels] if wheels else [])):
+        for name in names:
+            if fault := _fault(FIELDS["dataset_sources"], [name]):
+                raise InputError(f"{option}: {fault}")
     found = {**DEFAULTS, **(base or {})}
     identity = f"{owner}/{kernel_of(bundle)}"
     found |= {"id": identity, "title": kernel_of(bundle).replace("-", " "), "code_file": DEFAULTS["code_file"]}
@@ -150,7 +154,7 @@ def lint(metadata: Mapping[str, Any], folder: Path | None = None) -> list[str]:
 
 
 def metadata_warnings(metadata: Mapping[str, Any]) -> list[str]:
-    """Return what valid metadata may do otherwise than meant, one line each."""
+    """Return what in valid metadata may not be intended, one line each."""
     found, machine = [], metadata.get("machine_shape")
     if machine == GPUS["p100"]:
         found.append(f"machine_shape: Kaggle retires {machine}, and newer torch builds do not support it; use t4")

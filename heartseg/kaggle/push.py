@@ -83,7 +83,7 @@ def describe(kernel: Kernel, whole: bool = False) -> list[str]:
 
 
 def warn(kernel: Kernel) -> None:
-    """Print what may be otherwise than meant to standard error."""
+    """Print what may not be intended to standard error."""
     for line in metadata_warnings(kernel.metadata):
         say(f"warning: {line}")
     named = (_checkout_metadata() or kernel.metadata)["id"]

@@ -64,8 +64,8 @@ def session_options(
     """
     minutes = MINUTES if minutes is None else minutes
     if not 1 <= minutes < PLATFORM_MINUTES:
-        limit = f"Kaggle ends a session after {PLATFORM_MINUTES}, and evaluation takes time too"
-        raise InputError(f"--minutes {minutes:g}: {limit}; give about {MINUTES}")
+        limit = f"is not at least 1 and below {PLATFORM_MINUTES}, when Kaggle ends a session"
+        raise InputError(f"--minutes {minutes:g}: {limit}; use about {MINUTES}, since evaluation takes time too")
     settings = parse_settings(set_)
     if own := [name for name in SESSION_IDS if name in settings]:
         raise InputError(f"--set {own[0]}: on Kaggle the kernel sets it; leave it out")

@@ -93,7 +93,9 @@ class Service:
             fault = f"version {version} was pushed without {' and '.join(faults)}, which Kaggle does not know"
             raise InputError(self.redacted(f"push of {folder}: {fault}; cancel it at {url}, fix them and push again"))
         if not url or not version:
-            raise InputError(f"push of {folder}: Kaggle gives no version of it; look at https://www.kaggle.com/code")
+            raise InputError(
+                f"push of {folder}: Kaggle returned no version number; look at https://www.kaggle.com/code"
+            )
         return Pushed(url, version)
 
     def status(self, kernel: str) -> Status:

@@ -58,8 +58,8 @@ def sync(
         service: the signed-in connection to Kaggle.
         kernel: OWNER/KERNEL.
         results: folder of the working tree.
-        branch: branch of the pull request, for the outputs; default ``kaggle/KERNEL``. Not a default branch, nor the one
-            that is checked out.
+        branch: branch of the pull request, for the outputs; default ``kaggle/KERNEL``. Neither a default branch nor
+            the one that is checked out.
         weights_out: folder for the weights of a new run; they do not enter ``results``.
         wait: wait for a kernel that is still running.
         checkout: the working tree.

@@ -151,14 +151,14 @@ def test_half_of_a_pair(home, monkeypatch, given, lacks, state):
     if state == "empty":
         monkeypatch.setenv(lacks, "")
     line = not_found()
-    assert f"{given} is there, but {lacks} is {state} and {home / 'kaggle.json'} is not there" in line
+    assert f"{given} is set, but {lacks} is missing ({state}, and there is no {home / 'kaggle.json'}); set both" in line
 
 
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ({"username": "alice"}, "is there, but KAGGLE_KEY is not set and"),
-        ({"key": KEY}, "is there, but KAGGLE_USERNAME is not set and"),
+        ({"username": "alice"}, "kaggle.json: has 'username', but no 'key', and KAGGLE_KEY is not set; download"),
+        ({"key": KEY}, "kaggle.json: has 'key', but no 'username', and KAGGLE_USERNAME is not set; download"),
         ({"username": "", "key": None}, "kaggle.json: has no 'username' and 'key' in JSON; download it again"),
         ("", "kaggle.json: has no 'username' and 'key' in JSON; download it again"),
         ("{", "kaggle.json: has no 'username' and 'key' in JSON; download it again"),

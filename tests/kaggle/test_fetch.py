@@ -161,4 +161,4 @@ def test_invalid_options(heartseg, get, tmp_path):
 
 def test_without_credentials(get, monkeypatch):
     monkeypatch.delenv("KAGGLE_KEY")
-    assert "half of a pair of credentials" in refused(get("--dataset", SLUG))
+    assert "KAGGLE_USERNAME is set, but KAGGLE_KEY is missing" in refused(get("--dataset", SLUG))

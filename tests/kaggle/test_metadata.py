@@ -156,7 +156,7 @@ def test_options_override_the_base():
     assert compose_metadata("x", internet=True, wheels="alice/wheels")["enable_internet"] is True
     assert compose_metadata("x", internet=False)["enable_internet"] is False
     assert base["dataset_sources"] == ["bob/b"] and DEFAULTS["dataset_sources"] == []
-    with pytest.raises(InputError, match="--gpu a100: is not a GPU of Kaggle's; give t4, p100, none"):
+    with pytest.raises(InputError, match="--gpu a100: is not a Kaggle GPU; use t4, p100 or none"):
         compose_metadata("x", gpu="a100")
 
 

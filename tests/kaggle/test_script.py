@@ -192,8 +192,8 @@ def test_what_only_a_bundle_needs_is_required(tmp_path):
         ({"set_": ["epochs=soon"]}, "--set epochs: 'soon' is not a number"),
         ({"overlays": ["quik"]}, "did you mean quick?"),
         ({"set_": ["dataset_dir=/x"]}, "--set dataset_dir: on Kaggle the kernel sets it"),
-        ({"minutes": 720}, "--minutes 720: Kaggle ends a session after 720"),
-        ({"minutes": 0}, "--minutes 0: "),
+        ({"minutes": 720}, "--minutes 720: is not at least 1 and below 720, when Kaggle ends a session"),
+        ({"minutes": 0}, "--minutes 0: is not at least 1 and below 720"),
     ],
 )
 def test_invalid_options_are_refused(options, said):

@@ -46,7 +46,7 @@ def test_push(service, stub, folder):
         ({"invalidCompetitionSources": ["c"]}, "without competition sources c,"),
         ({"invalidModelSources": ["m"]}, "without model sources m,"),
         ({"invalidTags": ["heart"]}, "version 1 was pushed without tags heart, which Kaggle does not know"),
-        ({"versionNumber": 0}, "Kaggle gives no version of it"),
+        ({"versionNumber": 0}, "Kaggle returned no version number"),
     ],
 )
 def test_what_kaggle_reports_of_a_push_is_an_error(service, stub, folder, answer, said):
