@@ -20,7 +20,7 @@ lint: $(READY) ## Check the style and the types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy heartseg
 
-format: $(READY) ## Bring the code into the style that lint asks for
+format: $(READY) ## Format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 

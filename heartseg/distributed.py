@@ -95,7 +95,7 @@ def share(items: Iterable[Item]) -> list[Item]:
     shared = [listed]
     torch.distributed.broadcast_object_list(shared)  # ignite broadcasts tensors, numbers and text only
     if len(shared[0]) < size():
-        raise InputError(f"{len(shared[0])} cases for {size()} processes; start one process for each case at most")
+        raise InputError(f"{len(shared[0])} cases for {size()} processes; use at most one process per case")
     return shared[0][rank() :: size()]
 
 

@@ -37,7 +37,7 @@ def test_two_share_gather_and_agree(tmp_path: Path) -> None:
         assert distributed.gather([letter.upper() for letter in mine]) == list("ABCDE")
         assert distributed.highest(number, -number) == (1, 0)
         assert distributed.mean(number + 1) == 1.5
-        with pytest.raises(InputError, match=r"^1 cases for 2 processes; start one process for each case at most$"):
+        with pytest.raises(InputError, match=r"^1 cases for 2 processes; use at most one process per case$"):
             distributed.share(["a"])
         distributed.wait()
         (tmp_path / f"{number}.json").write_text("done")

@@ -100,7 +100,7 @@ def settings_of_run(run: Path, split: bool = False) -> dict[str, Any]:
 
     They are those under the heading ``_weights_`` (`heartseg.config.knobs`); with ``split`` also those under
     ``_split_``, so that the run's own ``val`` and ``train`` are found again. Raises InputError where the file is
-    broken: weights that are used otherwise than they were trained fail in silence.
+    broken: using other settings than in training fails silently.
     """
     if not (run / CONFIG).exists():
         return {}
@@ -120,7 +120,7 @@ def write_config(config: Mapping[str, Any], path: Path) -> None:
 
 
 def check_files(bundle: Path, files: Sequence[str]) -> None:
-    """Refuse a configuration that is broken, or that overlays the files before it in a way that nobody means.
+    """Refuse a configuration that is broken, or that overlays the files before it in a way that is never intended.
 
     That is: a value of another kind; a part of a section that would replace the whole section; and an id that nothing
     refers to and that is nearly one of theirs.
@@ -187,7 +187,7 @@ def _check_ids(parser: ConfigParser, settings: Mapping[str, Any]) -> None:
         near = get_close_matches(name, known, n=1, cutoff=0.5) or [
             identity for identity in known if identity.rpartition("::")[2] == name.rpartition("::")[2]
         ]
-        hint = f"did you mean {near[0]}?" if near else "the knobs stand at the top of the YAML"
+        hint = f"did you mean {near[0]}?" if near else "knobs are listed at the top of the YAML"
         raise InputError(f"--set {name}: the configuration has no such id; {hint}")
 
 

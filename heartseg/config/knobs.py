@@ -132,7 +132,7 @@ def _running_parser() -> ConfigParser:
     """Return the parser that evaluates the expression this is called from.
 
     MONAI hands an expression what it refers to, and nothing else. A knob would have to be named once more to be
-    recorded; so the parser is looked up among the callers, which it always is one of.
+    recorded; so the parser is looked up in the call stack, where it always is.
     """
     frame = inspect.currentframe()
     while frame is not None:

@@ -81,12 +81,12 @@ def fetch_missing(name: str, dataset_dir: str | os.PathLike[str]) -> Path:
     if folder.exists():
         return folder
     if name in DATASETS and folder.name != DATASETS[name]:
-        raise InputError(f"{folder}: the download makes a folder {DATASETS[name]}; let the data folder end in that")
+        raise InputError(f"{folder}: the download makes a folder {DATASETS[name]}; name the data folder so")
     return fetch(name, folder.absolute().parent)
 
 
 def already_there(folder: Path, console: Console) -> bool:
-    """Return whether a data set is there, and print it. InputError if it is not whole.
+    """Return whether a data set is there, and print it. InputError if it is incomplete.
 
     Folders appear whole, by a rename, but users may have made or emptied one themselves.
     """
@@ -95,7 +95,7 @@ def already_there(folder: Path, console: Console) -> bool:
     try:
         find_cases(folder, labelled=True)
     except InputError as error:
-        raise InputError(f"{folder}: is there but not whole; move it away and run again ({error})") from error
+        raise InputError(f"{folder}: is incomplete; move it away and run again ({error})") from error
     console.print(f"{folder}: already there", markup=False, highlight=False, soft_wrap=True)
     return True
 

@@ -59,7 +59,7 @@ class OrganWindowInferer(Inferer):
     ) -> None:
         super().__init__()
         if not 0 <= overlap < 1:
-            raise InputError(f"overlap: {overlap} is not in [0, 1); give the share that neighbouring windows share")
+            raise InputError(f"overlap: {overlap} is not in [0, 1); give the overlap fraction of neighbouring windows")
         self.roi_size = tuple(roi_size)
         check_window("roi_size", self.roi_size, multiple)
         self.overlap = overlap

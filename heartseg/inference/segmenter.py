@@ -63,7 +63,7 @@ class Segmenter:
         self.folder, self.files = folder, config_files(folder, "inference", overlays)
         config = compose(folder, self.files, settings or {}, paths)
         if missing := [name for name in ("classes", "saving") if name not in config]:
-            raise InputError(f"{folder}: writes no masks, inference.yaml has no {missing[0]}; use heartseg evaluate")
+            raise InputError(f"{folder}: cannot write masks: inference.yaml has no {missing[0]}; use heartseg evaluate")
         with chdir(folder), readable(folder, self.files):
             get = config.get_parsed_content
             check_device(get("device"))

@@ -1,4 +1,4 @@
-"""Exact resume: a training that is stopped anywhere ends with the weights of one that was not."""
+"""Training that resumes exactly: a stopped run gives the same weights as an uninterrupted one."""
 
 from heartseg.training.exact_resume import ExactResume
 from heartseg.training.run_folder import new_run

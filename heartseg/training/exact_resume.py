@@ -166,8 +166,8 @@ class ExactResume:
             differences += redefined(saved["state"], self.state, path)
             if (over := self._over(trainer, saved)) is not None:
                 if not saved["finished"]:  # stopped after its last epoch, which is repeated
-                    fault = f"{path}: is of epoch {saved['epoch']}, and no more are asked for"
-                    unusable.append(OtherRunError(f"{fault}; ask for more, or use another output folder"))
+                    fault = f"{path}: is of epoch {saved['epoch']}, already the last one"
+                    unusable.append(OtherRunError(f"{fault}; raise epochs, or use another output folder"))
                     continue
                 self._say(f"is finished, after epoch {saved['epoch']}{over}; nothing to do")
                 if not (self.folder / BEST).exists():

@@ -66,7 +66,7 @@ def new_run(
 
 
 def leave_run(output_dir: str | os.PathLike[str]) -> None:
-    """Let another process train in a folder that `new_run` entered."""
+    """Release the run folder that `new_run` entered."""
     if file := _HELD.pop(Path(output_dir).absolute(), None):
         file.close()
 

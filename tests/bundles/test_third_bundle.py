@@ -309,5 +309,5 @@ def test_a_run_hands_its_knobs_to_an_evaluation(
 def test_a_classifier_is_not_asked_for_masks(bundle: Path, heartseg: Callable[..., Any], tmp_path: Path) -> None:
     (tmp_path / "scan.nii.gz").write_bytes(b"")
     status, _, said = heartseg("segment", bundle, tmp_path / "scan.nii.gz", "--out", tmp_path / "masks")
-    wanted = f"heartseg: {bundle}: writes no masks, inference.yaml has no classes; use heartseg evaluate\n"
+    wanted = f"heartseg: {bundle}: cannot write masks: inference.yaml has no classes; use heartseg evaluate\n"
     assert (status, said) == (2, wanted)

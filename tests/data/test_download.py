@@ -68,7 +68,7 @@ def test_an_incomplete_folder_is_left_alone(server, tmp_path):
     folder = get(server, tmp_path)
     (folder / "labelsTr" / "a.nii.gz").unlink()
     line = fault(server, tmp_path)
-    assert line.startswith(f"{folder}: is there but not whole; move it away and run again (")
+    assert line.startswith(f"{folder}: is incomplete; move it away and run again (")
     assert (folder / "imagesTr" / "a.nii.gz").is_file()
 
 

@@ -84,7 +84,7 @@ def test_existing_data_are_not_fetched(get, stub, tmp_path, monkeypatch):
 
 def test_a_folder_that_is_not_whole_is_left_alone(get, tmp_path):
     (tmp_path / "data" / "Task02_Heart").mkdir(parents=True)
-    assert "is there but not whole; move it away and run again" in refused(get("--dataset", SLUG))
+    assert "is incomplete; move it away and run again" in refused(get("--dataset", SLUG))
 
 
 def test_no_copy_is_chosen_for_the_user(get, stub, tmp_path):

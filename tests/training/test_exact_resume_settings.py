@@ -68,7 +68,7 @@ def test_fewer_epochs_than_are_done_are_refused(tmp_path: Path) -> None:
     before = files(tmp_path)
     with pytest.raises(OtherRunError) as caught:
         Toy(tmp_path, epochs=2).run()
-    said = "is of epoch 4, and no more are asked for; ask for more, or use another output folder"
+    said = "is of epoch 4, already the last one; raise epochs, or use another output folder"
     assert str(caught.value) == f"{tmp_path / 'checkpoint.pt'}: {said}"
     assert files(tmp_path) == before
 
