@@ -90,7 +90,7 @@ def monai_bundle(folder: Path, words: Sequence[object], log: Path) -> int:
 
 
 def forked(call: Callable[[], str], folder: Path) -> str:
-    """What a call in a child returns, noted in a file in ``folder``; what it did to its process is gone."""
+    """Return the result of a call in a child, by way of a file in ``folder``; this process is not affected."""
     note = folder / "forked.txt"
     child = fork(lambda: note.write_text(call()), folder / "forked.log")
     status = wait(child)
@@ -112,7 +112,7 @@ def wait(child: int, seconds: float = 300) -> int:
 
 
 def ended(child: int) -> bool:
-    """Whether a child has ended; its status can still be asked for."""
+    """Return whether a child has ended; its status can still be read."""
     return os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
@@ -157,7 +157,7 @@ def _processes() -> list[tuple[int, str, int, int]]:
 
 
 def outcome(run: Path) -> dict[str, object]:
-    """What has to be equal of two runs: weights and moments to the bit, the history without its times, the best."""
+    """Return what must be equal in two runs: weights and moments to the bit, the history without times, the best."""
     found: dict[str, object] = {}
     for name in ("model.pt", "final.pt"):
         found[name] = _bits(torch.load(run / name, map_location="cpu", weights_only=True))

@@ -84,7 +84,7 @@ class Stub:
         self.files = list(files.items())
 
     def fail(self, name: str, *faults: Fault) -> None:
-        """Let the next answers to a call, or for a file, fail."""
+        """Make the next answers to a call, or for a file, fail."""
         self.faults.setdefault(name, []).extend(faults)
 
     def url(self, name: str) -> str:

@@ -1,4 +1,4 @@
-"""The proof that runs survive: killed at random moments, they end as the one that was not. ``make proof`` runs it.
+"""Check that killed runs resume exactly: they give the result of an uninterrupted run. ``make proof`` runs it.
 
 Each run is killed with kill -9 up to three times: at a random moment, or at a random one of its writes while the file
 is half-written. Then the same command is given until it ends. Runs have 0 and 2 workers by turns; the run that they
@@ -44,12 +44,12 @@ def warm_up() -> None:
 
 
 def writes(run: Path) -> bool:
-    """Whether a checkpoint or weights are half-written at this moment."""
+    """Return whether a checkpoint or weights are half-written at this moment."""
     return any(path.suffix == ".pt" for path in run.glob(".partial-*"))
 
 
 def survive(words: list[object], run: Path, log: Path, seconds: float, chance: random.Random) -> str:
-    """Train with kills; in words, when they came. A whole training takes some seconds, as measured."""
+    """Train with kills; return in words when they came. A whole training takes some seconds, as measured."""
     told = []
     for attempt in range(KILLS + 1):
         child = start(words, log)

@@ -99,7 +99,7 @@ def test_no_two_rooms_need_each_other() -> None:
 
 
 def test_heartseg_names_no_bundle() -> None:
-    """Bundles need heartseg, not the other way: their names stand in no import and no string (docs may)."""
+    """Bundles need heartseg, not the other way: no import and no string contains their names (docs may)."""
     bundle = re.compile(rf"(?<![\w-])({'|'.join(map(re.escape, BUNDLES)) or '(?!)'})(?![\w-])")
     named = []
     for path in SOURCES:

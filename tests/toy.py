@@ -198,7 +198,7 @@ class Toy:
 
 
 def killed(toy: Toy) -> bool:
-    """Whether a run was killed before its end."""
+    """Run a toy training; return whether it was killed before its end."""
     try:
         toy.run()
     except Killed:

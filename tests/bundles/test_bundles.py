@@ -1,4 +1,4 @@
-"""What every bundle must keep of the Model Zoo's checks. A new folder in bundles/ is found."""
+"""The Model Zoo's checks of every bundle. A new folder in bundles/ is found."""
 
 import json
 from importlib.metadata import version as installed

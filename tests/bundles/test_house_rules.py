@@ -1,4 +1,4 @@
-"""What every bundle must keep of the house rules. A new folder in bundles/ is found."""
+"""The house rules for every bundle. A new folder in bundles/ is found."""
 
 import json
 import re
@@ -20,7 +20,7 @@ SYSTEM = re.compile(r"^# -{5,} the system$", re.MULTILINE)
 
 
 def numbers(value: object) -> bool:
-    """Whether a number stands anywhere in a value."""
+    """Return whether a value contains a number at any depth."""
     if isinstance(value, dict):
         return any(map(numbers, value.values()))
     if isinstance(value, list):
@@ -53,7 +53,7 @@ def test_macros_lead_somewhere(bundle):
 
 @each_bundle
 def test_an_artifact_comes_between_geometry_and_normalisation(bundle, monkeypatch):
-    """What the network sees is the same, whether the two are applied as one or with an artifact between them."""
+    """The network's input is the same if both are applied at once or one before and one after an artifact."""
     monkeypatch.chdir(bundle)
     if not (bundle / "configs" / "robustness.yaml").is_file():
         pytest.skip(f"{bundle.name} has no robustness.yaml")
@@ -115,7 +115,7 @@ def test_each_knob_is_explained(path):
 @each_bundle
 @pytest.mark.parametrize("name", ["train", "inference"])
 def test_a_knob_is_declared_once_and_used(bundle, name, monkeypatch):
-    """What a run records and compares follows from the headings: no knob is listed again."""
+    """The headings decide what a run records and compares: no knob is listed again."""
     monkeypatch.chdir(bundle)
     path = configuration(bundle, name)
     parser = ConfigParser()
@@ -158,7 +158,7 @@ def part(config, identity):
 
 @pytest.mark.parametrize("name", ["train", "inference", "evaluate", "robustness"])
 def test_parts_that_bundles_share_do_not_drift(name):
-    """A bundle is read by itself, so these parts stand in each of them."""
+    """A bundle is read by itself, so each of them contains these parts."""
     masks = [bundle for bundle in BUNDLES if "saving" in ids(bundle / "configs" / "inference.yaml")]
     different = []
     for shared, bundles in ((EVERYWHERE, BUNDLES), (OF_MASKS, masks)):
@@ -171,13 +171,13 @@ def test_parts_that_bundles_share_do_not_drift(name):
 
 
 def test_weights_that_are_not_for_commerce_stay_out_of_what_is_published():
-    """What model.json says of weights, against what pyproject.toml leaves out of the wheel and the source archive."""
+    """Weights with such a licence in model.json are excluded from wheel and source archive in pyproject.toml."""
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
     excluded = settings["exclude-package-data"]["heartseg.bundles"]
     bound = set()
     for notes in ROOT.glob("bundles/*/models/*.json"):
         if not json.loads(notes.read_text(encoding="utf-8")).get("licence", {}).get("commercial", True):
-            # Whatever else lies there may hold the same: a checkpoint, the last weights.
+            # Other files there may contain the same weights: a checkpoint, the last weights.
             bound |= {path.relative_to(ROOT / "bundles") for path in (notes, *notes.parent.glob("*.pt"))}
     published = [path.with_suffix(".pt") for path in bound]
     assert published  # else nothing is seen

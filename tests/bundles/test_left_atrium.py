@@ -97,7 +97,7 @@ def test_the_cases_are_listed_beside_the_weights(learned):
     assert (cases["train"], cases["val"]) == (SEEN, UNSEEN)
 
 
-def test_the_summary_tells_what_was_done(learned):
+def test_the_summary_describes_the_run(learned):
     summary = read_json(learned / "run_summary.json")
     assert summary["status"] == "finished"
     assert summary["best"]["epoch"] == 10 and summary["best"]["value"] > 0.5

@@ -1,4 +1,4 @@
-"""What the left atrium's network learns from: labels that stay masks, and stay where the image is."""
+"""Training samples of the left atrium: labels remain masks and remain aligned with the image."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ class Run:
         return self.log.read_text(encoding="utf-8")
 
     def lines(self, begin: str) -> list[str]:
-        """What was said that begins so; there is no traceback, in any case."""
+        """Return the lines that start with this text; check that there is no traceback."""
         assert "Traceback" not in self.text, self.text
         return [line for line in self.text.splitlines() if line.startswith(begin)]
 
@@ -121,7 +121,7 @@ def test_kill_9_in_a_write_and_a_damaged_checkpoint_leave_the_one_before(run: Ru
     assert run.lines(f"{run.out}: ")[0] == f"{run.out}: resumes after epoch {epoch} of {EPOCHS}"
 
 
-def test_ctrl_c_stops_it_and_meanwhile_nobody_else_trains_there(run: Run) -> None:
+def test_ctrl_c_stops_it_and_no_second_run_can_use_its_folder(run: Run) -> None:
     """Ctrl-C reaches the workers too."""
     child, epoch = run.begin(), run.epoch
     assert run.training(child), run.text

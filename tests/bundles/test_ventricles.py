@@ -123,7 +123,7 @@ def test_a_row_for_each_patient(cines, evaluated):
 
 
 def test_the_same_frames_in_decathlon_layout(cines, learned_cines, evaluated, heartseg, tmp_path):
-    """Where nobody says which frame is which: the same masks, and the truth has the same ejection fraction."""
+    """Without the phase of each frame the masks are the same, and so is the truth's ejection fraction."""
     data, out = tmp_path / "data", tmp_path / "out"
     for part in ("imagesTr", "labelsTr"):
         (data / part).mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""What the ventricles' network learns from: a slice with those beside it, and the label of that very slice."""
+"""Training samples of the ventricles: a slice with its neighbours, and the label of that slice."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ def test_a_knob_stands_on_top_and_acts(knob: str, changed: Get) -> None:
 
 
 def test_the_knobs_that_others_test_stand_on_top_too() -> None:
-    """What the house asks of every training, and what is seen below or in a run."""
+    """Check the knobs that the house rules require of every training, and those that other tests change."""
     house = {"dataset_dir", "output_dir", "fold", "seed", "amp"}
     assert house | {"channels_last", "cudnn_benchmark", "split_file", "initial_weights"} <= set(ids(TRAIN))
 

@@ -117,7 +117,7 @@ def test_paths_that_monai_would_change_are_refused(tiny):
 
 @pytest.mark.parametrize("base", ["train", "inference"])
 def test_knobs_that_come_by_macro_can_be_set(base):
-    """spacing stands in inference.yaml; in train.yaml a macro brings it, and the transforms with it."""
+    """spacing is in inference.yaml; in train.yaml a macro brings it, and the transforms with it."""
     parser = compose(ATRIUM, [f"configs/{base}.yaml"], {"spacing": [2, 3, 4], "roi_size": [32, 32, 48]})
     resample = value(parser, "preprocessing").flatten().transforms[3]
     assert list(resample.spacing_transform.pixdim) == [2, 3, 4]

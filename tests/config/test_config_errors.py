@@ -116,7 +116,7 @@ def test_an_overlay_may_not_change_what_kind_a_value_is(tmp_path):
         ("size: 1\nepoch: 3\n", "2: epoch is not an id of the configuration; did you mean epochs?"),
     ],
 )
-def test_an_overlay_that_nobody_means(overlay, fault, tmp_path):
+def test_unintended_overlays_are_refused(overlay, fault, tmp_path):
     base = "epochs: 3\nsize: 2\ntrain:\n  trainer: {_target_: dict, epochs: '@epochs'}\n  loss: {_target_: list}\n"
     (tmp_path / "base.yaml").write_text(base)
     (tmp_path / "over.yaml").write_text(overlay)

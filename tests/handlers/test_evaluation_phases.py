@@ -129,7 +129,7 @@ def test_names_of_frames_are_whole_in_80_columns(tmp_path, capsys, monkeypatch):
 
 
 def test_every_frame_of_a_patient_that_trained_is_seen(tmp_path):
-    """Whatever a copy of the data set calls its frames: p1_frame12 is of a patient whose frame02 trained."""
+    """Frames may have other names in a copy of the data set: p1_frame12 is of a patient whose frame02 trained."""
     (tmp_path / "model.pt").touch()
     write_json(tmp_path / "model.json", {"train": ["p1_frame01", "p1_frame02"]})
     frames = [case("p1_frame12", (0, 4), (0, 4)), case("p2_frame02", (0, 4), (0, 4))]

@@ -13,7 +13,7 @@ from heartseg.kaggle.client import import_client
 
 
 @pytest.fixture
-def nobody(monkeypatch, tmp_path_factory):
+def no_account(monkeypatch, tmp_path_factory):
     """A user without credentials of any form, whose home is a temporary folder."""
     for name in os.environ:
         if name.startswith("KAGGLE_"):
@@ -28,7 +28,7 @@ def nobody(monkeypatch, tmp_path_factory):
 
 
 @pytest.fixture
-def stub(nobody, monkeypatch):
+def stub(no_account, monkeypatch):
     """The stub, and an environment that leads a client to it as alice, also from a separate process."""
     with kaggle_stub.running() as stub:
         for name, value in stub.environment.items():
@@ -59,7 +59,7 @@ def service(stub, quick):
 
 @pytest.fixture
 def serve(stub):
-    """Let a run of these files be the kernel's output, with what Kaggle adds: ``serve(files, epochs=20)``."""
+    """Make a run of these files the kernel's output, with the files that Kaggle adds: ``serve(files, epochs=20)``."""
 
     def call(files=FILES, extra=None, **about):
         added = {"__results__.html": b"<html>", "heartseg-toy.log": b"[]"}

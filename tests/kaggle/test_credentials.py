@@ -16,14 +16,14 @@ SETTINGS = "https://www.kaggle.com/settings"
 
 
 @pytest.fixture
-def home(nobody, request, monkeypatch):
+def home(no_account, request, monkeypatch):
     """A home with the client's folder; without credentials also where the stub is used."""
     if "stub" in request.fixturenames:
         request.getfixturevalue("stub")
         for name in PAIR:
             monkeypatch.delenv(name)
-    (nobody / ".kaggle").mkdir(exist_ok=True)  # importing the client may have made it
-    return nobody / ".kaggle"
+    (no_account / ".kaggle").mkdir(exist_ok=True)  # importing the client may have made it
+    return no_account / ".kaggle"
 
 
 def put(file, content, mode=0o600):

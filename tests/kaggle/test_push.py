@@ -82,7 +82,7 @@ def test_a_push_that_is_forbidden(stub, heartseg):
     assert status == 2 and "pushed:" not in out and "heartseg: push of" in err
 
 
-def test_a_dry_run_needs_no_account_and_shows_all(nobody, heartseg, tmp_path):
+def test_a_dry_run_needs_no_account_and_shows_all(no_account, heartseg, tmp_path):
     """Not even the kaggle client."""
     status, out, err = heartseg("kaggle", "push", "left_atrium", "--resume", "--dry-run", "--out", tmp_path / "sent")
     assert status == 0 and err.splitlines()[-1].startswith("nothing was sent; OWNER stands for")

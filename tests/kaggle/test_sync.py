@@ -290,7 +290,7 @@ class TestRefused:
         stub.serve(outputs(tmp_path / "run"))
         assert bring(branch="scores/new").changed
 
-    def test_options_are_checked_before_the_credentials(self, nobody, heartseg):
+    def test_options_are_checked_before_the_credentials(self, no_account, heartseg):
         for option, fault in (("--results", "is not a plain name"), ("--branch", "is not a plain name")):
             assert f"{option} ../x: {fault}" in refused(heartseg("kaggle", "sync", KERNEL, option, "../x"))
 

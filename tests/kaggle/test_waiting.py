@@ -79,7 +79,7 @@ def test_it_waits_on_when_kaggle_does_not_answer(get, stub):
 
 
 @pytest.mark.parametrize(("status", "times"), [(500, 5 * waiting.FAULTS), (403, 1)])
-def test_it_gives_up_when_there_is_no_hope(refused, stub, status, times):
+def test_it_gives_up_on_a_lasting_error(refused, stub, status, times):
     stub.fail("GetKernelSessionStatus", *[Fault(status=status)] * 5 * waiting.FAULTS)
     assert f"the server answers {status}" in refused(wait=True, sleep=lambda _: None)
     assert stub.asked("GetKernelSessionStatus") == times

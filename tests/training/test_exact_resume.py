@@ -269,7 +269,7 @@ def test_a_damaged_checkpoint_never_takes_the_place_of_the_good_one(
         assert same(folder, whole["chained"]), at
 
 
-def test_of_two_damaged_checkpoints_one_line_tells(tmp_path: Path) -> None:
+def test_two_damaged_checkpoints_are_reported_in_one_line(tmp_path: Path) -> None:
     assert killed(Toy(tmp_path, act=kill_at_step(14)))
     for name in ("checkpoint.pt", "checkpoint.previous.pt"):
         (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:-100])

@@ -60,7 +60,7 @@ def test_all_global_generators_are_seeded() -> None:
     assert all(one != other for one, other in zip(drawn[0], drawn[2], strict=True))
 
 
-def test_a_sample_is_the_same_in_any_order_and_whatever_was_drawn_before() -> None:
+def test_a_sample_is_independent_of_order_and_earlier_draws() -> None:
     first, second = dataset(), dataset()
     wanted = {(epoch, index): sample(first, epoch, index) for epoch in (1, 2) for index in range(COUNT)}
     seed_everything(99)

@@ -1,4 +1,4 @@
-"""How a run is stopped from outside."""
+"""Stopping a run from outside."""
 
 from __future__ import annotations
 
