@@ -34,7 +34,25 @@ class LostWorkerError(InputError):
     """A worker process of a data loader was killed."""
 
 
-_DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}  # no fault of the code that writes
+_DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_NO_PLACE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.EISDIR, errno.ENOTDIR, errno.EIO, errno.ENAMETOOLONG}
+UNWRITABLE = _DISK_FULL | _NO_PLACE  # no fault of the code that writes
+
+
+class UnwritableError(InputError, OSError):
+    """A file or folder that cannot be written. It is an OSError too, for callers that name another file or remedy."""
+
+    def __init__(self, path: object, error: OSError) -> None:
+        self.errno, self.strerror = error.errno, error.strerror or flat(error)
+        remedy = "use another output folder"
+        if error.errno in _DISK_FULL:
+            remedy = "free some space, then run the same command again"
+        super().__init__(f"{path}: cannot be written ({self.strerror}); {remedy}")
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
 _WORKER_KILLED = re.compile(r"^DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\)")
 _IN_TRACEBACK = re.compile(rf"^{re.escape(InputError.__module__)}\.InputError: (.+)$", re.MULTILINE)
 
@@ -53,13 +71,10 @@ def input_error(error: BaseException | None) -> InputError | None:
                 f"data loader process {killed[1]}: was killed, perhaps because memory ran out; "
                 "run the same command again, with --set num_workers=0 if it happens again"
             )
-        if isinstance(cause, OSError) and cause.errno in _DISK_ERRORS:
-            return InputError(
-                f"{cause.filename or 'an output file'}: cannot be written ({cause.strerror}); "
-                "free some space, then run the same command again"
-            )
         if isinstance(cause, InputError):
             return cause
+        if isinstance(cause, OSError) and cause.errno in {*_DISK_FULL, errno.EROFS}:  # others may be errors of reading
+            return UnwritableError(cause.filename or "an output file", cause)
     return None
 
 
@@ -86,6 +101,11 @@ def first_of(faults: Sequence[str]) -> str:
     """Return the first of several faults, and how many more there are."""
     more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
     return f"{faults[0]}{more}"
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun, in the plural unless it is one: ``1 error``, ``2 errors``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def nearest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:

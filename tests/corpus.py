@@ -133,8 +133,8 @@ FILES = [  # faults of images and labels alike
     Broken("colour", _header(70, "<h", 128), "colour or complex"),
 ]
 IMAGES = [
-    Broken("NaN", _voxels(_set(np.nan)), "1 voxels are NaN or infinite; set them to a number"),
-    Broken("infinity", _voxels(_set(np.inf)), "1 voxels are NaN or infinite"),
+    Broken("NaN", _voxels(_set(np.nan)), "1 voxel is NaN or infinite; set it to a number"),
+    Broken("infinity", _voxels(_set(np.inf)), "1 voxel is NaN or infinite"),
     Broken("scaled to infinity", _header(112, "<f", 3e38), "; scale them below 1e+12"),
     Broken("constant", _voxels(lambda voxels: np.full_like(voxels, 7)), "every voxel is 7; the image shows nothing"),
     Broken(
@@ -152,7 +152,7 @@ LABELS = [
     Broken("labels 0 and 255", _voxels(lambda voxels: voxels * 255), "holds the label 255; allowed: 0, 1"),
     Broken("negative label", _voxels(lambda voxels: -voxels.astype(np.int16)), "holds the label -1; allowed: 0, 1"),
     Broken("fractions", _voxels(lambda voxels: voxels * 0.5), "holds 0.5, not a whole number; resample with nearest"),
-    Broken("NaN in the label", _voxels(_set(np.nan)), "1 voxels are NaN or infinite"),
+    Broken("NaN in the label", _voxels(_set(np.nan)), "1 voxel is NaN or infinite"),
     Broken("an image for a label", _voxels(lambda voxels: image()), "allowed: 0, 1; map or declare it"),
     Broken("other shape", _voxels(lambda voxels: voxels[:-1]), "has 23 x 20 x 16 voxels, its image 24 x 20 x 16"),
     Broken(

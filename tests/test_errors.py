@@ -118,11 +118,11 @@ def test_a_killed_worker_is_reported():
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS])
-def test_a_full_disk_is_reported(number):
+def test_a_disk_that_takes_no_file_is_reported(number):
     bottom = OSError(number, os.strerror(number), "runs/a/curves.png")
     assert str(input_error(chain(cause=bottom))) == (
         f"runs/a/curves.png: cannot be written ({os.strerror(number)}); "
-        "free some space, then run the same command again"
+        + ("use another output folder" if number == errno.EROFS else "free some space, then run the same command again")
     )
     unnamed = str(input_error(OSError(number, os.strerror(number))))
     assert unnamed.startswith("an output file: cannot be written (")
@@ -151,7 +151,7 @@ def test_the_log_holds_no_traceback_of_an_input_error(factory, monkeypatch, capl
     assert fault.exc_info[1] is error
 
 
-def test_a_message_is_one_line_whatever_a_name_contains():
+def test_a_message_is_one_line_for_any_name():
     error = InputError("a\nb\x1ec\u2028d\udc80e Größe 心: is odd; rename it")
     assert str(error) == r"a\nb\x1ec\u2028d\udc80e Größe 心: is odd; rename it"
     assert str(pickle.loads(pickle.dumps(error))) == str(error)  # as a worker process sends it

@@ -22,8 +22,9 @@ from heartseg.cli.options import (
     read_settings,
     run_bundle,
 )
+from heartseg.cli.outputs import FOLDER
 from heartseg.cli.results_commands import compare, gallery, robustness
-from heartseg.errors import InputError, input_error
+from heartseg.errors import InputError, counted, input_error
 
 # Commands import what they need when they run, so that `heartseg --help` is fast.
 app = typer.Typer(
@@ -41,7 +42,7 @@ app.add_typer(kaggle_app, name="kaggle")
 
 
 @app.command()
-def demo(out: Annotated[Path, typer.Option(help="Folder for the demonstration.")] = Path("demo")) -> None:
+def demo(out: Annotated[Path, typer.Option(help="Folder for the demonstration.", **FOLDER)] = Path("demo")) -> None:
     """Train, evaluate and segment on phantom scans: no download, no GPU, a few minutes."""
     from heartseg.cli.demo import run_demo
 
@@ -54,7 +55,7 @@ def train(
     data: Annotated[Path, typer.Option(help="Labelled data set in Decathlon or ACDC layout.")],
     out: Annotated[
         Path | None,
-        typer.Option(help="Folder of the run, new or to resume; default: a new one in the bundle."),
+        typer.Option(help="Folder of the run, new or to resume; default: a new one in the bundle.", **FOLDER),
     ] = None,
     overlay: Overlays = None,
     set_: Settings = None,
@@ -68,6 +69,10 @@ def train(
 
     Example: heartseg train left_atrium --data Task02_Heart --overlay cpu --set epochs=60 --out runs/mine
     """
+    if weights is not None:
+        from heartseg.networks.weights import check_weights
+
+        check_weights(weights)  # before all cases are loaded
     paths = {"dataset_dir": data, "output_dir": out, "initial_weights": weights}
     values = {"max_minutes": max_minutes, "download": True if download else None}
     run_bundle(bundle, "training", ["train", *(overlay or [])], set_, paths, values)
@@ -77,7 +82,7 @@ def train(
 def segment(
     bundle: Bundle,
     inputs: Annotated[list[Path], typer.Argument(help="NIfTI scans, or folders or data sets of them.")],
-    out: Annotated[Path, typer.Option(help="Folder for the masks.")],
+    out: Annotated[Path, typer.Option(help="Folder for the masks.", **FOLDER)],
     overwrite: Annotated[bool, typer.Option(help="Replace existing masks.")] = False,
     run: Run = None,
     weights: Weights = None,
@@ -104,7 +109,7 @@ def segment(
 def evaluate(
     bundle: Bundle,
     data: Labelled,
-    out: Annotated[Path, typer.Option(help="Folder for evaluation_results.json, .csv and pictures.")],
+    out: Annotated[Path, typer.Option(help="Folder for evaluation_results.json, .csv and pictures.", **FOLDER)],
     split: Split = "all",
     run: Run = None,
     weights: Weights = None,
@@ -164,13 +169,13 @@ def check(
         print(f"warning: {warning}")
     for fault in report.all_errors:
         print(f"error: {fault}")
-    print(f"{len(report.all_errors)} errors, {len(report.all_warnings)} warnings")
+    print(f"{counted(len(report.all_errors), 'error')}, {counted(len(report.all_warnings), 'warning')}")
     raise typer.Exit(2 if report.all_errors else 0)
 
 
 @app.command()
 def phantom(
-    out: Annotated[Path, typer.Argument(help="Folder for the data set.")],
+    out: Annotated[Path, typer.Argument(help="Folder for the data set.", **FOLDER)],
     kind: Annotated[
         str, typer.Option(help="What to draw: atrium, or cine (two frames of each patient, in ACDC's layout).")
     ] = "atrium",
@@ -193,7 +198,7 @@ def phantom(
 @data_app.command("fetch")
 def fetch(
     name: Annotated[str, typer.Argument(help="Data set: task02 (Decathlon Task02_Heart, 435 MB).")],
-    out: Annotated[Path, typer.Option(help="Folder in which the data set's folder is created.")],
+    out: Annotated[Path, typer.Option(help="Folder in which the data set's folder is created.", **FOLDER)],
     source: Annotated[
         str, typer.Option("--from", help="decathlon (the published archive) or kaggle (a copy; needs an account).")
     ] = "decathlon",

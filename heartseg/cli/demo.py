@@ -12,7 +12,7 @@ from heartseg.config.bundle_runs import run
 from heartseg.config.bundles import config_files, find_bundle
 from heartseg.config.command_lines import say_command
 from heartseg.data.cases import select_cases
-from heartseg.data.files import write_json
+from heartseg.data.files import writable_folder, write_json
 from heartseg.errors import InputError
 from heartseg.phantoms.writing import write_phantoms
 
@@ -27,8 +27,7 @@ def run_demo(out: Path) -> None:
     A folder with an earlier demo is replaced. Raises InputError for a folder with other files.
     """
     start = time.monotonic()
-    if out.exists() and not out.is_dir():
-        raise InputError(f"{out}: is a file; use a new folder with --out")
+    writable_folder(out)
     if out.exists() and any(out.iterdir()) and not (out / MARK).is_file():
         raise InputError(f"{out}: holds other files; use a new folder with --out")
     for part in ("run", "evaluation", "masks"):

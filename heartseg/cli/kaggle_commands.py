@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from heartseg.cli.options import Bundle, Overlays, Settings
+from heartseg.cli.outputs import FILE, FOLDER
 
 # Import lazily so that --help is fast.
 kaggle_app = typer.Typer(
@@ -45,7 +46,7 @@ def push_kernel(
     public: Annotated[bool | None, typer.Option("--public/--private", help="Who can see the kernel.")] = None,
     dry_run: Annotated[bool, typer.Option(help="Show what would be sent, and send nothing. Needs no account.")] = False,
     out: Annotated[
-        Path | None, typer.Option(help="With --dry-run: write the files that would be sent to this folder.")
+        Path | None, typer.Option(help="With --dry-run: write the files that would be sent to this folder.", **FOLDER)
     ] = None,
 ) -> None:
     """Train a bundle on Kaggle: send one script that contains heartseg and the bundle, and start it.
@@ -95,7 +96,7 @@ def push_kernel(
 @kaggle_app.command("script")
 def write_script(
     bundle: Bundle,
-    out: Annotated[Path, typer.Option(help="The file.")] = Path("kernel.py"),
+    out: Annotated[Path, typer.Option(help="The file.", **FILE)] = Path("kernel.py"),
     data: Data = None,
     overlay: Overlays = None,
     set_: Settings = None,
@@ -126,7 +127,7 @@ def write_script(
 @kaggle_app.command("pull")
 def pull_kernel(
     kernel: Kernel,
-    out: Annotated[Path, typer.Option(help="Folder of the run: a new one, or that of an earlier pull.")],
+    out: Annotated[Path, typer.Option(help="Folder of the run: a new one, or that of an earlier pull.", **FOLDER)],
     wait: Annotated[bool, typer.Option(help="Wait until the run is complete.")] = False,
     minutes: Annotated[float, typer.Option(min=0, help="How long to wait at most.")] = 780,
 ) -> None:
@@ -151,7 +152,7 @@ def sync_kernel(
     ] = "results",
     branch: Annotated[str | None, typer.Option(help="Branch of the pull request; default kaggle/KERNEL.")] = None,
     weights_out: Annotated[
-        Path | None, typer.Option(help="Folder for the weights; without it they are not kept.")
+        Path | None, typer.Option(help="Folder for the weights; without it they are not kept.", **FOLDER)
     ] = None,
     wait: Annotated[bool, typer.Option(help="Wait until the run is complete.")] = False,
 ) -> None:

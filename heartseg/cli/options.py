@@ -101,6 +101,8 @@ def choose_weights(run: Path | None, weights: Path | None) -> Path | None:
     """
     if run is not None and weights is not None:
         raise InputError("--run and --weights: both give weights; use one of them")
+    if run is not None and not run.exists():
+        raise InputError(f"{run}: there is no such folder; give the folder of a run")
     if run is not None and not (run / "model.pt").is_file():
-        raise InputError(f"{run}: holds no model.pt; give the folder of a run that has validated once")
+        raise InputError(f"{run}: holds no model.pt; give the folder of a run that has completed a validation")
     return run / "model.pt" if run is not None else weights

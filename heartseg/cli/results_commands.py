@@ -8,12 +8,13 @@ from typing import Annotated
 import typer
 
 from heartseg.cli.options import Bundle, Labelled, Overlays, Run, Settings, Split, Weights, choose_weights, run_bundle
+from heartseg.cli.outputs import FILE, FOLDER
 
 
 def robustness(
     bundle: Bundle,
     data: Labelled,
-    out: Annotated[Path, typer.Option(help="Folder for evaluation_results.json, .csv and pictures.")],
+    out: Annotated[Path, typer.Option(help="Folder for evaluation_results.json, .csv and pictures.", **FOLDER)],
     artifact: Annotated[
         list[str] | None,
         typer.Option("--artifact", metavar="NAME", help="Only this artifact, such as motion; may be repeated."),
@@ -42,7 +43,9 @@ def robustness(
 def compare(
     a: Annotated[Path, typer.Argument(metavar="A", help="An evaluation: its folder or its evaluation_results.json.")],
     b: Annotated[Path, typer.Argument(metavar="B", help="Another evaluation of the same cases.")],
-    out: Annotated[Path, typer.Option(help="Folder for comparison.json, .csv and .png.")] = Path("comparison"),
+    out: Annotated[Path, typer.Option(help="Folder for comparison.json, .csv and .png.", **FOLDER)] = Path(
+        "comparison"
+    ),
     metric: Annotated[
         str | None,
         typer.Option(help="Metric to show, such as dice or hd95; default: the first. The files hold all metrics."),
@@ -70,7 +73,7 @@ def compare(
 
 def gallery(
     scan: Annotated[Path | None, typer.Argument(help="A NIfTI scan; default: a phantom.")] = None,
-    out: Annotated[Path, typer.Option(help="Picture to write, such as gallery.png.")] = Path("gallery.png"),
+    out: Annotated[Path, typer.Option(help="Picture to write, such as gallery.png.", **FILE)] = Path("gallery.png"),
     artifact: Annotated[
         list[str] | None,
         typer.Option("--artifact", metavar="NAME", help="Only this artifact, such as motion; may be repeated."),

@@ -13,7 +13,7 @@ from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TextColum
 
 from heartseg.config.command_lines import say, say_command
 from heartseg.data.acdc import PHASES, phase_of
-from heartseg.data.files import provenance, write_json
+from heartseg.data.files import provenance, writable_folder, write_json
 from heartseg.data.scans import list_scans, mask_path, mask_target
 from heartseg.errors import InputError, causes, flat, one_line
 from heartseg.inference.segmenter import Segmenter
@@ -47,10 +47,9 @@ def segment_scans(
         raise InputError(
             "torchrun: segment runs in one process; start it without torchrun, or run the bundle's inference"
         )
+    writable_folder(out)
     scans = [entry["image"] for entry in list_scans(inputs)]
     todo = [scan for scan in scans if not mask_target(scan, out).exists() or overwrite]
-    if out.exists() and not out.is_dir():
-        raise InputError(f"{out}: is a file; use a folder with --out")
     own = {**(paths or {}), **({"weights": str(weights.resolve())} if weights else {}), **(settings or {})}
     if overwrite:
         own["overwrite"] = True

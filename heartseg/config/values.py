@@ -85,6 +85,8 @@ def check_device(device: Any) -> None:
 
 def _fault(name: str, old: Any, value: Any, limits: Limits) -> str | None:
     numbers = isinstance(old, list) and bool(old) and all(map(is_number, old))
+    if isinstance(old, Mapping):
+        return _fault_of_mapping(old, value)
     if value is None:
         required = (is_number(old) or numbers) and not limits.get(name, Limit()).null
         return ("a number" if is_number(old) else "a list") if required else None
@@ -107,6 +109,15 @@ def _fault(name: str, old: Any, value: Any, limits: Limits) -> str | None:
     fits = fits and all(is_number(item) and 0 < item < math.inf for item in value)
     fits = fits and not (whole and any(item != int(item) for item in value))
     return None if fits else f"a list of {len(old)} positive {'whole ' if whole else ''}numbers"
+
+
+def _fault_of_mapping(old: Mapping[str, Any], value: Any) -> str | None:
+    if not old or not all(map(is_number, old.values())):  # such as a transform, which null may switch off
+        return None if value is None or isinstance(value, Mapping) else "a mapping"
+    whole = all(is_number(number, whole=True) for number in old.values())
+    fits = isinstance(value, Mapping) and bool(value) and all(isinstance(name, str) for name in value)
+    fits = fits and all(is_number(number, whole) for number in value.values())
+    return None if fits else f"a mapping of names to {'whole ' if whole else ''}numbers"
 
 
 def _number_in_yaml(value: Any) -> str:

@@ -40,9 +40,13 @@ def find_cases(dataset_dir: str | os.PathLike[str], labelled: bool | None = None
         _refuse(faults, "fix the data set")
         cases = [case for part in parts for case in part.cases]
     if not cases:
-        kind = {True: "labelled cases", False: "test images", None: "images"}[labelled]
         tests = "expected imagesTs/, testing/ as in ACDC, or image files in the folder itself"
-        raise _no_cases(dataset_dir, kind, tests if labelled is False else LAYOUT)
+        kind, expected = {
+            True: ("labelled cases", LAYOUT),
+            False: ("test images", tests),
+            None: (".nii or .nii.gz file", "give a folder of scans, or a data set"),
+        }[labelled]
+        raise _no_cases(dataset_dir, kind, expected)
     return cases
 
 
@@ -60,7 +64,8 @@ def split_cases(cases: Sequence[Case], fold: int = 0, folds: int = 4, seed: int 
     _check_range("seed", seed, 0, 2**32)
     patients = sorted({case["patient"] for case in cases})
     if len(patients) < folds:
-        raise InputError(f"folds: {folds} for only {len(patients)} patients; lower it or add patients")
+        fewer = "is 1" if len(patients) == 1 else f"are {len(patients)}"
+        raise InputError(f"folds: {folds} folds need as many patients, and there {fewer}; lower folds or add patients")
     chosen = set(partition_dataset(patients, num_partitions=folds, shuffle=True, seed=seed)[fold])
     train = [case for case in cases if case["patient"] not in chosen]
     return train, [case for case in cases if case["patient"] in chosen]
@@ -101,7 +106,7 @@ def select_cases(
             unknown, unlabelled or repeated id, or has one patient on both sides.
     """
     if section not in ("train", "val", "test", "all"):
-        raise InputError(f"section: {section!r} is unknown; use train, val, test or all")
+        raise InputError(f"split {section}: unknown; give all, train, val or test")
     if section in ("test", "all"):
         return _unsplit_cases(dataset_dir, section)
     if split_file:
@@ -140,6 +145,11 @@ def _labelled(part: Part) -> list[Case]:
 
 
 def _split_by_file(cases: list[Case], path: Path) -> tuple[list[Case], list[Case]]:
+    if not path.is_file():
+        fault = "is a folder" if path.is_dir() else "there is no such file"
+        raise InputError(f"{path}: {fault}; give a split file in JSON or YAML")
+    if path.suffix.lower() not in (".json", ".yaml", ".yml"):
+        raise InputError(f"{path}: its name does not end in .json or .yaml; rename it")
     try:
         content = ConfigParser.load_config_file(path)
     except Exception as error:  # the YAML and JSON parsers raise various kinds of errors

@@ -23,7 +23,7 @@ from heartseg.data.nifti import (
     listed,
     read_nifti,
 )
-from heartseg.errors import InputError, one_line
+from heartseg.errors import InputError, counted, one_line
 
 
 @dataclass
@@ -82,7 +82,7 @@ class DatasetReport:
         """Return a summary of geometry and labels, without errors and warnings."""
         labelled = sum(case.label is not None for case in self.cases)
         patients = len({case.patient for case in self.cases})
-        lines = [f"cases: {len(self.cases)} ({labelled} labelled) of {patients} patients"]
+        lines = [f"cases: {len(self.cases)} ({labelled} labelled) of {counted(patients, 'patient')}"]
         if good := [case for case in self.cases if case.shape and case.spacing]:
             axes = Counter(case.axes for case in good)
             lines.append(f"shape: {_ranges([case.shape for case in good])} voxels")
@@ -92,7 +92,7 @@ class DatasetReport:
             mean, name = sum(volumes) / len(volumes), self.labels.get(label)
             what = f"label {label} ({name})" if name else f"label {label}"
             span = f"{min(volumes):.1f} to {max(volumes):.1f} mL"
-            lines.append(f"{what}: mean {mean:.1f} mL, {span}, in {len(volumes)} cases")
+            lines.append(f"{what}: mean {mean:.1f} mL, {span}, in {counted(len(volumes), 'case')}")
         return lines + [f"note: {note}" for note in self.notes]
 
 

@@ -7,6 +7,7 @@ import json
 import math
 import os
 import subprocess
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import lru_cache
@@ -17,7 +18,7 @@ import numpy as np
 import torch
 
 import heartseg
-from heartseg.errors import InputError
+from heartseg.errors import UNWRITABLE, InputError, UnwritableError
 from heartseg.networks.weights import licence_of, read_notes
 
 COMMIT_FILE = "COMMIT"  # in a package that was packed from a checkout
@@ -29,19 +30,47 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary path in the folder of ``path``; rename it to ``path`` on success, else remove it.
 
     It keeps the suffixes (``mask.nii.gz`` stays a ``.nii.gz``), by which writers choose the format.
+
+    Raises InputError if the system refuses to write there: UnwritableError for the file, which is an OSError too.
     """
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"{path.parent}: cannot be written ({error.strerror}); use another output folder") from None
+        raise InputError(str(UnwritableError(path.parent, error))) from None  # callers handle an OSError of the file
     temporary = path.with_name(f".partial-{os.getpid()}-{path.name}")
     try:
         yield temporary
         os.replace(temporary, path)
+    except OSError as error:
+        # An error of another file, which the caller reads, is not one of this file.
+        own = error.filename is None or os.fspath(error.filename) in (str(temporary), str(path))
+        if isinstance(error, InputError) or not own or error.errno not in UNWRITABLE:
+            raise
+        if path.is_dir():
+            raise InputError(f"{path}: is a folder; give the name of a file") from None
+        raise UnwritableError(path, error) from error
     finally:
-        with suppress(FileNotFoundError):
+        with suppress(OSError):
             temporary.unlink()
+
+
+def writable_folder(folder: str | os.PathLike[str]) -> Path:
+    """Return the path of an output folder, which need not exist; nothing is created.
+
+    Raises InputError if no file could be written there: the folder, or the nearest one above it, is tested.
+    """
+    folder = Path(folder)
+    there = next(place for place in (folder, *folder.parents, Path()) if os.path.lexists(place))
+    if not there.is_dir():
+        raise InputError(f"{there}: is a file, not a folder; use another output folder")
+    try:
+        with suppress(FileNotFoundError):
+            os.stat(folder)  # refuses a name that is too long
+        tempfile.TemporaryFile(dir=there).close()
+    except OSError as error:
+        raise UnwritableError(folder, error) from None
+    return folder
 
 
 def write_json(path: str | os.PathLike[str], content: Any) -> None:

@@ -220,7 +220,8 @@ def count_labels(voxels: np.ndarray, labels: Collection[int] | None, name: str) 
 
 def _check_finite(voxels: np.ndarray, name: str) -> None:
     if voxels.dtype.kind == "f" and (bad := voxels.size - int(np.count_nonzero(np.isfinite(voxels)))):
-        raise InputError(f"{name}: {bad} voxels are NaN or infinite; set them to a number")
+        fault = "1 voxel is NaN or infinite; set it" if bad == 1 else f"{bad} voxels are NaN or infinite; set them"
+        raise InputError(f"{name}: {fault} to a number")
 
 
 def dimensions(values: Iterable[float]) -> str:

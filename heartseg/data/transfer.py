@@ -18,7 +18,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-from heartseg.errors import InputError, flat
+from heartseg.errors import InputError, UnwritableError, flat
 
 ATTEMPTS = 5
 BACK_OFF = 1.0  # seconds before the second attempt; doubled before each further one
@@ -100,13 +100,11 @@ def _read(response: Any) -> bytes:
 
 @contextmanager
 def disk_errors(out: str | os.PathLike[str]) -> Iterator[None]:
-    """Raise InputError, which names the folder, for an error of the disk."""
+    """Raise UnwritableError, which names the folder, for an error of the disk."""
     try:
         yield
     except OSError as error:
-        if error.errno == errno.ENOSPC:
-            raise InputError(f"{out}: the disk is full; free some space and run again") from error
-        raise InputError(f"{out}: cannot be written ({flat(error)}); choose another folder") from error
+        raise UnwritableError(out, error) from error
 
 
 @contextmanager

@@ -110,6 +110,8 @@ def readable_errors(what: str, secrets: Iterable[str] = (), remedies: dict[int, 
         with redirect_stdout(io.StringIO()):
             yield
     except InputError as error:
+        if isinstance(error, OSError):  # UnwritableError
+            raise
         raise InputError(redact(str(error), secrets)) from None
     except (Exception, SystemExit) as error:
         if isinstance(error, OSError) and not isinstance(error, _OF_THE_NETWORK):

@@ -54,11 +54,19 @@ def load_weights(network: Network, weights: str | os.PathLike[str] | None) -> Ne
     return network
 
 
-def read_state(weights: str | os.PathLike[str]) -> dict[str, torch.Tensor]:
-    """Return the state dict in a file, without running any code from it. Raises InputError."""
+def check_weights(weights: str | os.PathLike[str]) -> Path:
+    """Return the path of weights. Raises InputError if it is not that of a file."""
     path = Path(weights)
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder; give the file with the weights, such as {path / 'model.pt'}")
     if not path.is_file():
         raise InputError(f"{path}: no such file; {_remedy_of_missing(path)}")
+    return path
+
+
+def read_state(weights: str | os.PathLike[str]) -> dict[str, torch.Tensor]:
+    """Return the state dict in a file, without running any code from it. Raises InputError."""
+    path = check_weights(weights)
     try:
         content: Any = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged file makes the unpickler raise nearly anything

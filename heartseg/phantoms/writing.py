@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 import heartseg
-from heartseg.data.files import atomic, commit, write_json
-from heartseg.errors import InputError, nearest
+from heartseg.data.files import atomic, commit, writable_folder, write_json
+from heartseg.errors import InputError
 from heartseg.phantoms.atrium import SIZES as ATRIUM_SIZES
 from heartseg.phantoms.atrium import atrium_phantom
 from heartseg.phantoms.cine import GROUPS, cine_phantom, draw_patient
@@ -58,7 +58,7 @@ def write_phantoms(
     Raises InputError for an unknown kind or size, ``cases`` < 1, ``seed`` < 0, or a folder with other data.
     """
     if kind not in KINDS:
-        raise InputError(f"kind {kind!r}: there is no such phantom; {nearest(kind, KINDS, cutoff=0)}")
+        raise InputError(f"kind {kind!r}: there is no such phantom; there are: {', '.join(KINDS)}")
     if size not in KINDS[kind].sizes:
         raise InputError(
             f"size {size!r}: {kind} phantoms are not available in this size; give {' or '.join(KINDS[kind].sizes)}"
@@ -67,7 +67,7 @@ def write_phantoms(
         raise InputError(f"cases {cases}: ask for at least 1")
     if seed < 0:
         raise InputError(f"seed {seed}: give 0 or a positive number")
-    out = Path(out)
+    out = writable_folder(out)
     asked = {"kind": kind, "cases": cases, "seed": seed, "size": size, "revision": KINDS[kind].revision}
     if not _is_written(out, asked):
         write_json(out / RECORD, {**asked, "heartseg": heartseg.__version__, "commit": commit()})
@@ -79,8 +79,6 @@ def _is_written(out: Path, asked: dict[str, Any]) -> bool:
     """Return whether ``out`` holds this data set, False if it is new or empty. Raises InputError for other data."""
     if not out.exists():
         return False
-    if not out.is_dir():
-        raise InputError(f"{out}: this is a file; give a folder")
     try:
         found = json.loads((out / RECORD).read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -160,7 +160,7 @@ def test_invalid_options_are_refused_before_anything_is_loaded(fault, heartseg, 
     ("words", "said"),
     [
         (["--data", "nowhere"], "nowhere: there is no such folder"),
-        (["--split", "tset"], "'tset' is unknown"),
+        (["--split", "tset"], "split tset: unknown; give all, train"),
         (["--weights", "nowhere.pt"], "nowhere.pt: no such file"),
     ],
 )

@@ -73,6 +73,14 @@ def test_malformed_settings_are_refused(setting: str) -> None:
         ("noise", float("nan"), "a finite number"),
         ("spacing", [float("inf"), 2, 2], "a list of 3 positive numbers"),
         ("roi_size", [32.5, 32, 32], "a list of 3 positive whole numbers"),
+        ("classes", {"foo:1": None}, "a mapping of names to whole numbers"),  # {foo:1}, without a space
+        ("classes", {"foo": "1"}, "a mapping of names to whole numbers"),
+        ("classes", {"foo": 1.5}, "a mapping of names to whole numbers"),
+        ("classes", {1: 1}, "a mapping of names to whole numbers"),
+        ("classes", {}, "a mapping of names to whole numbers"),
+        ("classes", ["foo"], "a mapping of names to whole numbers"),
+        ("classes", None, "a mapping of names to whole numbers"),
+        ("loss", 5, "a mapping"),
         ("max_minutes", "abc", "a number of minutes"),
         ("max_minutes", -1, "a number of minutes"),
         ("max_minutes", float("nan"), "a number of minutes"),
@@ -91,7 +99,14 @@ def test_a_value_of_another_kind_is_refused(name: str, value: object, wanted: st
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("warmup_steps", 0), ("learning_rate", 1), ("spacing", [2, 2, 2.5]), ("max_minutes", 3), ("epochs", "$1 + 1")],
+    [
+        ("warmup_steps", 0),
+        ("classes", {"one": 1, "two": 2}),
+        ("learning_rate", 1),
+        ("spacing", [2, 2, 2.5]),
+        ("max_minutes", 3),
+        ("epochs", "$1 + 1"),
+    ],
 )
 def test_a_value_of_the_same_kind_is_taken(name: str, value: object) -> None:
     bundle = find_bundle("left_atrium")

@@ -119,7 +119,7 @@ def test_missing_folder_file_and_empty_folder(tmp_path):
     with pytest.raises(InputError, match="x.nii: is a file, not a folder"):
         find_cases(touch(tmp_path, "x.nii") / "x.nii")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match="holds no images; expected imagesTr/"):
+    with pytest.raises(InputError, match="holds no .nii or .nii.gz file; give a folder of scans, or a data set"):
         find_cases(tmp_path / "empty")
     with pytest.raises(InputError, match="holds no test images; expected imagesTs/"):
         find_cases(tmp_path / "empty", labelled=False)
@@ -217,7 +217,7 @@ def test_split_does_not_depend_on_the_order_of_the_cases(acdc):
         ({"fold": "0"}, "fold: '0' is out of range"),
         ({"fold": True}, "fold: True is out of range"),
         ({"folds": 1}, "folds: 1 is out of range; give a whole number from 2"),
-        ({"folds": 9}, "folds: 9 for only 8 patients; lower it or add patients"),
+        ({"folds": 9}, "folds: 9 folds need as many patients, and there are 8; lower folds or add patients"),
         ({"seed": -1}, "seed: -1 is out of range"),
     ],
 )
@@ -238,7 +238,7 @@ def test_select_sections(acdc):
     assert select_cases(acdc, "train", 1, 4, 2) == train
     assert select_cases(acdc, "val", fold=1, folds=4, seed=2) == val
     assert len(select_cases(acdc, "all")) == 16
-    with pytest.raises(InputError, match="section: 'tests' is unknown; use train, val, test or all"):
+    with pytest.raises(InputError, match="^split tests: unknown; give all, train, val or test$"):
         select_cases(acdc, "tests")
 
 
@@ -279,11 +279,26 @@ def test_faulty_split_file(acdc, tmp_path, content, line):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(("name", "text"), [("s.yaml", "a: [1\nb: }"), ("s.json", "{"), ("s.txt", "{}")])
+@pytest.mark.parametrize(("name", "text"), [("s.yaml", "a: [1\nb: }"), ("s.json", "{")])
 def test_unreadable_split_file(acdc, tmp_path, name, text):
     (tmp_path / name).write_text(text)
     with pytest.raises(InputError, match="cannot be read as JSON or YAML") as caught:
         select_cases(acdc, "val", split_file=tmp_path / name)
     assert "\n" not in str(caught.value)
-    with pytest.raises(InputError, match="missing.json: cannot be read"):
-        select_cases(acdc, "val", split_file=tmp_path / "missing.json")
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("missing.json", "there is no such file; give a split file in JSON or YAML"),
+        ("", "is a folder; give a split file in JSON or YAML"),
+        ("split", "its name does not end in .json or .yaml; rename it"),
+        ("split.txt", "its name does not end in .json or .yaml; rename it"),
+    ],
+)
+def test_what_is_no_split_file_is_refused(acdc, tmp_path, name, line):
+    for there in ("split", "split.txt"):
+        (tmp_path / there).write_text("{}")
+    with pytest.raises(InputError) as caught:
+        select_cases(acdc, "val", split_file=tmp_path / name)
+    assert str(caught.value) == f"{tmp_path / name}: {line}"

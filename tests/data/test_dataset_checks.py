@@ -52,7 +52,7 @@ def test_report_of_a_sound_dataset(dataset):
         "spacing: 1 x 2 x 5 mm",
         "axes: RAS (3)",
         "label 1: mean 1.3 mL, 1.0 to 2.0 mL, in 3 cases",
-        "label 2: mean 1.0 mL, 1.0 to 1.0 mL, in 1 cases",
+        "label 2: mean 1.0 mL, 1.0 to 1.0 mL, in 1 case",
         "note: no labels are declared (dataset.json), so any whole number is accepted as a label",
     ]
 

@@ -1,9 +1,12 @@
 """Files are written atomically, and results carry their provenance."""
 
+import errno
 import gzip
 import json
 import math
+import os
 import subprocess
+import tempfile
 from pathlib import Path
 
 import monai
@@ -13,8 +16,8 @@ import torch
 
 import heartseg
 from heartseg.data import files
-from heartseg.data.files import atomic, commit, plain, provenance, read_cases_of, sha256, write_json
-from heartseg.errors import InputError
+from heartseg.data.files import atomic, commit, plain, provenance, read_cases_of, sha256, writable_folder, write_json
+from heartseg.errors import InputError, input_error
 
 ABC = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"  # FIPS 180-2, appendix B.1
 NOTHING = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
@@ -59,6 +62,93 @@ def test_atomic_leaves_nothing_after_a_failure(tmp_path, error):
 def test_atomic_without_a_file_written_is_an_error(tmp_path):
     with pytest.raises(FileNotFoundError), atomic(tmp_path / "a.json"):
         pass
+    assert listing(tmp_path) == []
+
+
+REFUSED = [errno.EACCES, errno.EPERM, errno.EROFS, errno.EISDIR, errno.ENOTDIR, errno.EIO, errno.ENAMETOOLONG]
+FULL = [errno.ENOSPC, errno.EDQUOT, errno.EFBIG]
+
+
+@pytest.mark.parametrize("number", REFUSED + FULL)
+@pytest.mark.parametrize("step", ["open", "write", "rename"])
+def test_a_file_that_the_system_refuses_is_named(tmp_path, monkeypatch, number, step):
+    (tmp_path / "a.json").write_text("old")
+    names = {"open": (str(tmp_path / "a.json"),), "write": (), "rename": ()}
+    error = OSError(number, os.strerror(number), *names[step])
+
+    def refuse(source, target):
+        raise OSError(number, os.strerror(number), os.fspath(source), None, os.fspath(target))
+
+    if step == "rename":
+        monkeypatch.setattr(os, "replace", refuse)
+    with pytest.raises(InputError) as caught, atomic(tmp_path / "a.json") as temporary:
+        temporary.write_text("ha")
+        if step != "rename":
+            raise error
+    remedy = "free some space, then run the same command again" if number in FULL else "use another output folder"
+    assert str(caught.value) == f"{tmp_path / 'a.json'}: cannot be written ({os.strerror(number)}); {remedy}"
+    assert input_error(caught.value) is caught.value
+    assert listing(tmp_path) == ["a.json"]
+    assert (tmp_path / "a.json").read_text() == "old"
+
+
+def test_a_folder_where_the_file_belongs_is_named(tmp_path):
+    (tmp_path / "a").mkdir()
+    with pytest.raises(InputError, match=rf"^{tmp_path}/a: is a folder; give the name of a file$"):
+        write_json(tmp_path / "a", {})
+    assert listing(tmp_path) == ["a"]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        PermissionError(errno.EACCES, "Permission denied", "scan.nii.gz"),  # which the caller reads
+        ConnectionResetError(errno.ECONNRESET, "Connection reset by peer"),
+        OSError("the server answers 500"),
+    ],
+)
+def test_errors_of_other_things_than_the_file_pass(tmp_path, error):
+    with pytest.raises(OSError) as caught, atomic(tmp_path / "a.json"):  # noqa: PT011 - the same error is asserted
+        raise error
+    assert caught.value is error
+    assert listing(tmp_path) == []
+
+
+@pytest.mark.parametrize("name", ["", "old", "new", "new/er"])
+def test_a_folder_that_can_be_written_is_not_created(tmp_path, name):
+    (tmp_path / "old").mkdir()
+    assert writable_folder(tmp_path / name) == tmp_path / name
+    assert listing(tmp_path) == ["old"] and listing(tmp_path / "old") == []
+
+
+@pytest.mark.parametrize("name", ["old", "new", "new/er"])
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS])
+def test_a_folder_that_cannot_be_written_is_refused(tmp_path, monkeypatch, name, number):
+    def refuse(dir):
+        assert Path(dir) == (tmp_path / "old" if name == "old" else tmp_path)
+        raise OSError(number, os.strerror(number))
+
+    (tmp_path / "old").mkdir()
+    monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
+    with pytest.raises(InputError) as caught:
+        writable_folder(tmp_path / name)
+    line = f"{tmp_path / name}: cannot be written ({os.strerror(number)}); use another output folder"
+    assert str(caught.value) == line
+    assert listing(tmp_path) == ["old"]
+
+
+@pytest.mark.parametrize("name", ["file", "file/x", "file/x/y", "link", "link/x"])
+def test_a_file_where_a_folder_belongs_is_refused(tmp_path, name):
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to("gone")
+    there = tmp_path / Path(name).parts[0]
+    with pytest.raises(InputError, match=rf"^{there}: is a file, not a folder; use another output folder$"):
+        writable_folder(tmp_path / name)
+
+
+def test_a_folder_with_too_long_a_name_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r": cannot be written \(File name too long\); use another output folder$"):
+        writable_folder(tmp_path / ("x" * 300))
     assert listing(tmp_path) == []
 
 

@@ -255,7 +255,7 @@ def test_count_labels(dtype):
         (100000, None, None),
         (-1, None, "holds the label -1; allowed: whole numbers from 0 up"),
         (0.5, None, "holds 0.5, not a whole number; resample with nearest neighbour"),
-        (np.nan, None, "1 voxels are NaN or infinite"),
+        (np.nan, None, "1 voxel is NaN or infinite; set it to a number"),
         (0, [1], "is empty, every voxel is background"),
     ],
 )

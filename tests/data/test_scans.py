@@ -223,7 +223,7 @@ def test_a_missing_input_is_refused_before_anything_runs(folder, name):
 
 
 def test_an_empty_folder(tmp_path):
-    with pytest.raises(InputError, match="holds no images"):
+    with pytest.raises(InputError, match="holds no .nii or .nii.gz file; give"):
         list_scans(tmp_path)
 
 

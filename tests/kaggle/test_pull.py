@@ -200,7 +200,7 @@ def test_a_folder_of_other_things_is_refused_before_anything_is_asked(refused, s
     assert stub.calls == []
 
 
-def test_a_manifest_of_somebody_else(refused, stub, tmp_path):
+def test_a_manifest_of_another_program(refused, stub, tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / MANIFEST).write_text('{"name": "web app"}')
     assert f"{tmp_path / 'run'}: manifest.json: is not the manifest of a run" in refused()
@@ -256,7 +256,9 @@ def test_two_pulls_at_once(get, tmp_path):
 def test_a_full_disk(refused, monkeypatch):
     usage = type(shutil.disk_usage("."))
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(10, 9, 1))
-    assert "the disk is full; free some space and run again" in refused()
+    assert refused().endswith(
+        "run: cannot be written (No space left on device); free some space, then run the same command again"
+    )
 
 
 def test_a_place_that_cannot_be_written(service, serve, tmp_path):

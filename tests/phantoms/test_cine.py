@@ -231,5 +231,5 @@ def test_a_patient_does_not_depend_on_the_number_of_cases(written: Path, tmp_pat
 def test_other_phantoms_are_refused(written: Path) -> None:
     with pytest.raises(InputError, match="holds other phantoms"):
         write_phantoms(written, kind="atrium", cases=2, seed=5, size="small")
-    with pytest.raises(InputError, match="did you mean cine"):
+    with pytest.raises(InputError, match="there are: atrium, cine"):
         write_phantoms(written, kind="cime")

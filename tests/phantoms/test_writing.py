@@ -161,7 +161,7 @@ def test_other_data_is_refused(written: Path, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(InputError, match="holds other data"):
         write_phantoms(tmp_path, cases=1, size="small")
-    with pytest.raises(InputError, match="this is a file"):
+    with pytest.raises(InputError, match="is a file, not a folder; use another output folder"):
         write_phantoms(tmp_path / "notes.txt", cases=1, size="small")
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
     (tmp_path / "notes.txt").rename(tmp_path / "phantom.json")
@@ -172,7 +172,7 @@ def test_other_data_is_refused(written: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("wrong", "says"),
     [
-        ({"kind": "atrum"}, "did you mean atrium"),
+        ({"kind": "atrum"}, "there are: atrium, cine"),
         ({"cases": 0}, "cases 0"),
         ({"seed": -1}, "seed -1"),
         ({"size": "tiny"}, "full or small"),
