@@ -80,9 +80,8 @@ class TestFirst:
         lines = ["changed=true", "dice=0.9012", f"branch={BRANCH}", "title=Kaggle: left-atrium Dice 0.9012"]
         *first, run, last = written().splitlines()
         assert first == lines and last == f"body={body}"
-        assert (
-            f"\n- {run.removeprefix('run=')}\n" in body.read_text()
-        )  # by this line the workflow knows a closed request
+        # By this line the workflow knows a closed request.
+        assert f"\n- {run.removeprefix('run=')}\n" in body.read_text()
         summary = written("summary.md")
         assert summary.startswith("## Kaggle: left-atrium Dice 0.9012\n") and summary == f"{body.read_text()}\n"
         assert "| mean of 1 unseen case | 0.9012 | 5.00 | 1.50 | missing |" in summary
@@ -279,8 +278,7 @@ class TestRefused:
 
     @pytest.mark.parametrize("worktree", [False, True])
     def test_the_branch_that_is_checked_out(self, worktree, bring, checkout, stub, tmp_path):
-        git = tmp_path / "git" if worktree else checkout / ".git"
-        git.mkdir()
+        (git := tmp_path / "git" if worktree else checkout / ".git").mkdir()
         if worktree:
             (checkout / ".git").write_text("gitdir: ../git\n")
         (git / "HEAD").write_text("ref: refs/heads/scores/mine\n")
@@ -291,8 +289,8 @@ class TestRefused:
         assert bring(branch="scores/new").changed
 
     def test_options_are_checked_before_the_credentials(self, no_account, heartseg):
-        for option, fault in (("--results", "is not a plain name"), ("--branch", "is not a plain name")):
-            assert f"{option} ../x: {fault}" in refused(heartseg("kaggle", "sync", KERNEL, option, "../x"))
+        for option in ("--results", "--branch"):
+            assert f"{option} ../x: is not a plain name" in refused(heartseg("kaggle", "sync", KERNEL, option, "../x"))
 
     def test_a_file_where_the_folder_should_be(self, bring, checkout, stub, tmp_path, written):
         (checkout / "results").write_text("a file")
