@@ -236,7 +236,7 @@ def test_the_checkpoint_of_another_bundle_is_refused(run: Run, phantoms: Path, t
 def test_a_file_in_place_of_the_folder_is_refused(run: Run, heartseg: Callable[..., object], tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no folder")
     line = refused(heartseg(*command("ventricles", run.data, tmp_path / "file")))
-    assert line.startswith(f"{tmp_path / 'file'}: cannot be written (")
+    assert line == f"{tmp_path / 'file'}: is a file, not a folder; use another output folder"
     assert (tmp_path / "file").read_text() == "no folder"
 
 
