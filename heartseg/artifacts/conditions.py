@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch.utils.data import IterableDataset, get_worker_info
 
-from heartseg.artifacts.severity import ARTIFACTS, LEVELS, at_severity, check_severity, strengths
+from heartseg.artifacts.severity import LEVELS, at_severity, check_names, check_severity, strengths
 from heartseg.artifacts.transform import RandArtifact
 from heartseg.data.files import plain
 from heartseg.errors import InputError
@@ -50,14 +50,7 @@ def list_conditions(
     Raises InputError, before any scan is touched, for an unknown artifact, severity or setting, and for invalid
     strengths; also if ``severity`` is a number that is not a valid strength of all artifacts.
     """
-    names = list(ARTIFACTS) if artifacts is None else artifacts
-    if (
-        isinstance(names, str)
-        or not isinstance(names, Sequence)
-        or not names
-        or not all(isinstance(n, str) for n in names)
-    ):
-        raise InputError(f"artifacts: {artifacts!r} is not a list of names; give one such as [motion, noise]")
+    names = check_names(artifacts, "artifacts:")
     if severity is not None:
         check_severity(severity)
     given = _check_settings(settings)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from heartseg.artifacts.severity import ARTIFACTS, find_artifact, make_transform
+from heartseg.artifacts.severity import check_names, find_artifact, make_transform
 from heartseg.artifacts.transform import RandArtifact, RandArtifactd
 from heartseg.errors import InputError
 from heartseg.numbers import is_number
@@ -32,12 +32,7 @@ class RandMRIArtifacts(RandArtifact):
         super().__init__(prob)
         if not is_number(strength) or not 0 <= strength < float("inf"):
             raise InputError(f"RandMRIArtifacts: strength {strength!r} is not a strength; give 0 or more (1: severe)")
-        chosen = list(ARTIFACTS) if artifacts is None else artifacts
-        named = isinstance(chosen, Sequence | Mapping) and all(isinstance(name, str) for name in chosen)
-        if isinstance(chosen, str) or not named or not chosen:
-            raise InputError(
-                f"RandMRIArtifacts: artifacts {artifacts!r} is not a list of names; give one such as [motion, noise]"
-            )
+        chosen = check_names(artifacts, "RandMRIArtifacts: artifacts", Sequence | Mapping)
         settings = chosen if isinstance(chosen, Mapping) else dict.fromkeys(chosen)
         self.transforms: list[RandArtifact] = []
         for name, own in settings.items():

@@ -44,6 +44,15 @@ def find_artifact(name: str) -> type[RandArtifact]:
     return ARTIFACTS[name]
 
 
+def check_names(artifacts: Any, where: str, kind: Any = Sequence) -> Any:
+    """Return names of artifacts, all of them for None. Raises InputError unless they are a ``kind`` of names."""
+    names = list(ARTIFACTS) if artifacts is None else artifacts
+    valid = isinstance(names, kind) and not isinstance(names, str) and all(isinstance(name, str) for name in names)
+    if not valid or not names:
+        raise InputError(f"{where} {artifacts!r} is not a list of names; give one such as [motion, noise]")
+    return names
+
+
 def check_severity(severity: Any) -> None:
     """Raise InputError unless a severity is one of `LEVELS`, or a finite number that is not negative."""
     if not (severity in LEVELS if isinstance(severity, str) else is_number(severity) and 0 <= severity < math.inf):

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import torch
 from ignite.engine import Engine, Events
 from monai.data import MetaTensor
+from monai.utils import convert_to_tensor
 
 from heartseg import distributed
 from heartseg.data.acdc import PHASES
@@ -194,7 +195,7 @@ class CaseMetrics(CaseResults):
         if self.nominal_spacing is not None:
             known["nominal"] = is_nominal(truth.affine, self.nominal_spacing, truth.meta.get("filename_or_obj"))
         spacing = tuple(round(float(s), 6) for s in truth.pixdim)
-        maps = _label_map(item["pred"]), _label_map(truth)
+        maps = label_map(item["pred"]), label_map(truth)
         return {**known, **case_metrics(*maps, spacing, self.classes, self.tolerance)}
 
     def means(self, cases: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -238,6 +239,7 @@ def patient_in(entry: Mapping[str, Any]) -> str:
     return str(entry.get("patient", patient_of(entry["id"])))
 
 
-def _label_map(image: MetaTensor) -> torch.Tensor:
-    """Return a channel-first label map ``[1, x, y, z]`` without its channel, as plain integers."""
-    return image.as_tensor()[0].round().to(torch.int32).cpu()
+def label_map(mask: torch.Tensor) -> torch.Tensor:
+    """Return a label map ``[1, x, y, z]`` or a one-hot mask ``[c, x, y, z]`` without channels, as plain integers."""
+    plain = convert_to_tensor(mask.detach()).cpu()
+    return (plain.argmax(0) if len(plain) > 1 else plain[0].float().round()).to(torch.int32)

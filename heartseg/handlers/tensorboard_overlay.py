@@ -14,6 +14,7 @@ from monai.engines import SupervisedEvaluator
 from monai.handlers import TensorBoardHandler
 from torch.utils.tensorboard import SummaryWriter
 
+from heartseg.handlers.evaluation import label_map
 from heartseg.report.stack_figure import draw_case
 
 
@@ -62,7 +63,7 @@ class TensorBoardOverlay(TensorBoardHandler):
         image = case["image"]
         affine = image.affine.numpy(force=True) if isinstance(image, MetaTensor) else np.eye(4)
         names = {"label": "truth", "pred": "prediction"}
-        masks = {name: _label_map(case[key]) for key, name in names.items() if key in case}
+        masks = {name: label_map(case[key]).numpy() for key, name in names.items() if key in case}
         figure = draw_case(
             torch.as_tensor(image)[0].numpy(force=True),
             masks,
@@ -86,8 +87,3 @@ def _first_case(data: Any) -> dict[str, Any]:
     if isinstance(data, list):
         return dict(data[0])
     return {key: value[0] for key, value in data.items() if torch.is_tensor(value) and value.ndim > 0}
-
-
-def _label_map(mask: torch.Tensor) -> np.ndarray:
-    array = torch.as_tensor(mask).numpy(force=True)
-    return array.argmax(axis=0) if array.shape[0] > 1 else np.rint(array[0]).astype(int)

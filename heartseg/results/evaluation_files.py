@@ -11,6 +11,7 @@ from typing import Any
 
 from heartseg.errors import InputError
 from heartseg.metrics.table import metrics_in
+from heartseg.numbers import is_number
 
 RESULTS = "evaluation_results.json"
 REMEDY = "give the folder that heartseg evaluate or robustness wrote"
@@ -90,7 +91,7 @@ def _source_fault(source: Any) -> str | None:
 
 def _is_number(value: Any) -> bool:
     """Return whether a JSON value is a number to compute with: not NaN, not infinite, and not too large."""
-    return type(value) in (int, float) and abs(value) <= LARGEST
+    return is_number(value) and abs(value) <= LARGEST
 
 
 def _is_name(value: Any) -> bool:
