@@ -14,7 +14,7 @@ from monai.utils import convert_to_tensor
 
 from heartseg import distributed
 from heartseg.data.acdc import PHASES
-from heartseg.data.files import provenance, read_cases_of, write_json
+from heartseg.data.files import provenance, read_cases_of, writable_folder, write_json
 from heartseg.data.layout import patient_of
 from heartseg.data.nominal_spacing import is_nominal
 from heartseg.errors import InputError
@@ -111,6 +111,7 @@ class CaseResults:
         print_table(results["clean"])
 
     def _start(self, engine: Engine) -> None:
+        writable_folder(self.output_dir)  # now, not after hours of evaluation
         self.cases = []
         trained = read_cases_of(self.weights).get("train") if self.weights else ()
         self.seen = None if trained is None else set(map(patient_of, trained))

@@ -10,6 +10,7 @@ from ignite.engine import Engine, Events
 
 import heartseg
 from heartseg.data.files import write_json
+from heartseg.errors import InputError
 from heartseg.handlers import CaseMetrics
 
 
@@ -190,3 +191,11 @@ def test_nothing_to_evaluate_writes_nothing_wrong(tmp_path):
     with pytest.raises(RuntimeError, match="no memory"):
         engine.run([1])
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_the_first_case(tmp_path):
+    (tmp_path / "file").touch()
+    engine = Engine(lambda engine, batch: pytest.fail("a case was evaluated"))
+    CaseMetrics(tmp_path / "file" / "out", {"atrium": 1}).attach(engine)
+    with pytest.raises(InputError, match="file: is a file, not a folder; use another output folder$"):
+        engine.run([1])
