@@ -11,7 +11,7 @@ import pytest
 from monai.data import DataLoader, Dataset
 from monai.transforms import Compose, Lambdad
 
-from heartseg.errors import InputError, LostWorkerError, input_error, readable_errors
+from heartseg.errors import InputError, LostWorkerError, counted, input_error, readable_errors
 
 LINE = "scan.nii.gz: is empty; export it again"
 
@@ -115,6 +115,11 @@ def test_a_killed_worker_is_reported():
         "run the same command again, with --set num_workers=0 if it happens again"
     )
     assert str(found).split()[3].strip(":").isdigit()
+
+
+@pytest.mark.parametrize(("number", "said"), [(0, "0 errors"), (1, "1 error"), (2, "2 errors")])
+def test_a_number_with_its_noun(number, said):
+    assert counted(number, "error") == said
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS])

@@ -44,7 +44,7 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
         os.replace(temporary, path)
     except OSError as error:
         # An error of another file, which the caller reads, is not one of this file.
-        own = error.filename is None or os.fspath(error.filename) in (str(temporary), str(path))
+        own = error.filename is None or Path(str(error.filename)).name == temporary.name
         if isinstance(error, InputError) or not own or error.errno not in UNWRITABLE:
             raise
         if path.is_dir():

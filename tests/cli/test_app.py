@@ -1,6 +1,8 @@
 """The commands: their output, the files they leave, and their errors."""
 
+import errno
 import json
+import os
 import shlex
 import shutil
 from pathlib import Path
@@ -174,6 +176,8 @@ WRONG = {
     "setting": (["left_atrium", "--set", "spacing"], "is not ID=VALUE"),
     "brackets": (["left_atrium", "--set", "spacing=[2, 2"], "is not valid YAML"),
     "weights": (["left_atrium", "--weights", "nowhere.pt"], "nowhere.pt: no such file"),
+    "folder of weights": (["left_atrium", "--weights", "."], "is a folder; give the file with the weights, such as "),
+    "missing run": (["left_atrium", "--run", "nope"], "nope: there is no such folder; give the folder of a run"),
     "run": (["left_atrium", "--run", "."], "holds no model.pt"),
     "both": (["left_atrium", "--run", ".", "--weights", "model.pt"], "both give weights"),
 }
@@ -193,6 +197,31 @@ def test_training_refuses_them_too(fault, phantoms, heartseg, empty):
     words, said = WRONG[fault]
     assert said in only_error(heartseg("train", *words[:1], "--data", phantoms, *words[1:], "--out", "out"))
     assert list(empty.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("weights", "line"), [("nofile", "nofile: no such file; train first"), (".", ".: is a folder; give the file with")]
+)
+def test_training_refuses_wrong_weights_before_anything_is_read(weights, line, heartseg, empty):
+    said = only_error(heartseg("train", "left_atrium", "--data", "nowhere", "--weights", weights, "--out", "out"))
+    assert said.startswith(line)
+    assert list(empty.iterdir()) == []
+
+
+def test_an_empty_folder_of_scans_is_refused(heartseg, empty, tmp_path):
+    (tmp_path / "none").mkdir()
+    said = only_error(heartseg("segment", "left_atrium", tmp_path / "none", "--out", "out"))
+    assert said == f"{tmp_path / 'none'}: holds no .nii or .nii.gz file; give a folder of scans, or a data set"
+
+
+def test_a_mask_that_cannot_be_written_is_not_blamed_on_the_scan(scans, seeded_weights, heartseg, empty, monkeypatch):
+    def refuse(image, path):
+        raise PermissionError(errno.EACCES, "Permission denied", os.fspath(path))
+
+    monkeypatch.setattr(nib, "save", refuse)
+    status, _, err = heartseg("segment", "left_atrium", scans[0], "--weights", seeded_weights, *QUICK, "--out", "out")
+    line = f"out/{Path(scans[0]).name}: cannot be written (Permission denied); use another output folder"
+    assert status == 2 and line in err.replace("\n", "") and "viewer" not in err
 
 
 @pytest.mark.parametrize("door", ["train", "evaluate"])

@@ -73,7 +73,7 @@ FULL = [errno.ENOSPC, errno.EDQUOT, errno.EFBIG]
 @pytest.mark.parametrize("step", ["open", "write", "rename"])
 def test_a_file_that_the_system_refuses_is_named(tmp_path, monkeypatch, number, step):
     (tmp_path / "a.json").write_text("old")
-    names = {"open": (str(tmp_path / "a.json"),), "write": (), "rename": ()}
+    names = {"open": (str(tmp_path / f".partial-{os.getpid()}-a.json"),), "write": (), "rename": ()}
     error = OSError(number, os.strerror(number), *names[step])
 
     def refuse(source, target):
@@ -103,6 +103,7 @@ def test_a_folder_where_the_file_belongs_is_named(tmp_path):
     "error",
     [
         PermissionError(errno.EACCES, "Permission denied", "scan.nii.gz"),  # which the caller reads
+        PermissionError(errno.EACCES, "Permission denied", "copied/a.json"),
         ConnectionResetError(errno.ECONNRESET, "Connection reset by peer"),
         OSError("the server answers 500"),
     ],
