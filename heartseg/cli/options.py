@@ -14,7 +14,9 @@ from heartseg.errors import InputError
 # Commands import what they need when they run, so that `heartseg --help` is fast.
 Bundle = Annotated[str, typer.Argument(help="Name of a bundle, such as left_atrium, or the path of its folder.")]
 Labelled = Annotated[Path, typer.Option(help="Labelled data set in Decathlon or ACDC layout.")]
-Split = Annotated[str, typer.Option(help="all, or the train or val part of the fold (with --run, of the run's fold).")]
+Split = Annotated[
+    str, typer.Option(help="all; train or val of the fold (with --run, of the run's fold); or test, of the data set.")
+]
 Overlays = Annotated[
     list[str] | None,
     typer.Option("--overlay", metavar="NAME", help="Apply the overlay configs/NAME.yaml; may be repeated."),

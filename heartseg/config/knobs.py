@@ -121,7 +121,7 @@ def limits(bundle: Path) -> dict[str, Limit]:
         for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
             if is_heading(heading := line.split(":")[0]):
                 group = heading
-            match = LIMIT.match(line) if group in GROUPS else None
+            match = LIMIT.match(line) if group in ("", *GROUPS) else None  # a file may be without headings
             limit = Limit.parse(match[2], f"{path}:{number}: {match[1]}") if match else None
             if match and limit and found.setdefault(match[1], limit) != limit:
                 raise InputError(f"{path}:{number}: {match[1]}: has another limit in another file; declare it once")
