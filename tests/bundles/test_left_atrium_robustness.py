@@ -40,5 +40,5 @@ def test_a_negative_severity_is_one_line(run, seeded_weights, tmp_path):
     status, said = run("robustness", "--weights", seeded_weights, "--severity", "$-1")
     lines = [line for line in said.splitlines() if line.startswith("heartseg: ")]
     assert status == 2 and "Traceback" not in said
-    assert len(lines) == 1 and lines[0].startswith("heartseg: severity: -1 is not 0 or a positive number; ")
+    assert len(lines) == 1 and lines[0].startswith("heartseg: severity -1: is not a strength; ")
     assert not (tmp_path / "out").exists()
