@@ -50,7 +50,7 @@ def writes(run: Path) -> bool:
 
 def survive(words: list[object], run: Path, log: Path, seconds: float, chance: random.Random) -> str:
     """Train with kills; return in words when they came. A whole training takes some seconds, as measured."""
-    told = []
+    moments = []
     for attempt in range(KILLS + 1):
         child = start(words, log)
         if attempt < KILLS:
@@ -62,10 +62,10 @@ def survive(words: list[object], run: Path, log: Path, seconds: float, chance: r
 
             if when(child, ready):
                 os.kill(child, signal.SIGKILL)
-                told.append(f"{moment:.1f} s" + (", writing" if in_write else ""))
+                moments.append(f"{moment:.1f} s" + (", writing" if in_write else ""))
         status = wait(child)
         if status == 0:
-            return "; ".join(told)
+            return "; ".join(moments)
         if status != -signal.SIGKILL:
             raise SystemExit(f"a run ended with status {status}:\n{log.read_text(encoding='utf-8')[-3000:]}")
     raise SystemExit("a run did not end")
@@ -86,17 +86,17 @@ def prove(bundle: str, runs: int, folder: Path, chance: random.Random) -> int:
     print(f"{'run':>4} {'workers':>7} {'seconds':>7}  {'outcome':<10} killed after", flush=True)
     failed = 0
     for number in range(1, runs + 1):
-        run, workers, told = folder / f"run{number}", 2 * (number % 2), ""
-        while not told:  # one that ended before it was killed proves nothing, but how long a training takes now
+        run, workers, moments = folder / f"run{number}", 2 * (number % 2), ""
+        while not moments:  # one that ended before it was killed proves nothing, but how long a training takes now
             shutil.rmtree(run, ignore_errors=True)
             began = time.monotonic()
-            told = survive(command(bundle, data, run, workers), run, folder / f"run{number}.log", seconds, chance)
-            seconds = seconds if told else time.monotonic() - began
+            moments = survive(command(bundle, data, run, workers), run, folder / f"run{number}.log", seconds, chance)
+            seconds = seconds if moments else time.monotonic() - began
         found = outcome(run)
         other = [name for name in wanted if found[name] != wanted[name]]
         failed += bool(other)
         said = f"OTHER {', '.join(other)}" if other else "the same"
-        print(f"{number:>4} {workers:>7} {time.monotonic() - began:>7.0f}  {said:<10} {told}", flush=True)
+        print(f"{number:>4} {workers:>7} {time.monotonic() - began:>7.0f}  {said:<10} {moments}", flush=True)
         shutil.rmtree(run)
     print(f"{bundle}: {runs - failed} of {runs} end with equal weights, moments, history and best file", flush=True)
     return failed

@@ -24,6 +24,7 @@ from heartseg.training.checkpoints import load_checkpoint
 from heartseg.training.seeding import EpochSampler, SeededCacheDataset, seed_everything
 
 CASES = [{"image": torch.linspace(-1, 1, 4) * case, "label": torch.tensor([case % 3.0])} for case in range(8)]
+FILES = {"checkpoint.pt", "checkpoint.previous.pt", "model.pt", "final.pt"}  # of a run
 KINDS = ["chained", "sequential", "by epoch"]  # of schedule
 
 
@@ -259,3 +260,10 @@ def alike(one: Any, other: Any) -> bool:
     if isinstance(one, list | tuple):
         return len(one) == len(other) and all(map(alike, one, other))
     return type(one) is type(other) and one == other
+
+
+def same(folder: Path, other: Path) -> bool:
+    """Return whether two runs left the same results, and nothing else."""
+    assert {path.name for path in folder.iterdir()} == FILES
+    assert (folder / "model.pt").read_bytes() == (other / "model.pt").read_bytes()
+    return alike(outcome(folder), outcome(other))

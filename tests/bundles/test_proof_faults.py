@@ -127,8 +127,8 @@ def test_ctrl_c_stops_it_and_no_second_run_can_use_its_folder(run: Run) -> None:
     assert run.training(child), run.text
     log = run.log.with_name("second")
     assert wait(start(run.words, log)) == 2
-    told = [line for line in log.read_text().splitlines() if line.startswith("heartseg: ")]
-    assert told == [f"heartseg: {run.out}: process {child} trains there; wait for it, or use another output folder"]
+    said = [line for line in log.read_text().splitlines() if line.startswith("heartseg: ")]
+    assert said == [f"heartseg: {run.out}: process {child} trains there; wait for it, or use another output folder"]
     assert "Traceback" not in log.read_text()
     os.killpg(child, signal.SIGINT)
     assert wait(child) == 128 + signal.SIGINT

@@ -99,7 +99,7 @@ def test_a_stack_may_keep_its_direction(parts: Callable[..., Get]) -> None:
 
 
 def test_a_quarter_turn_of_an_oblong_window(parts: Callable[..., Get]) -> None:
-    """It reaches beyond slices that are as narrow as the window: the edge goes on there."""
+    """It reaches beyond slices that are as narrow as the window: the edge is continued there."""
     get = parts(**PLAIN, input_size=[48, 32], affine_probability=0.0, rotate90_probability=1.0)
     levels, drawn = draw(get, numbered(shape=(50, 34)), 20)
     for (_, middle, _), sample in zip(middles(levels, drawn), drawn, strict=True):

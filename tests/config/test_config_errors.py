@@ -38,7 +38,7 @@ def raised(folder, text, ask, overlay=None):
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "told"),
+    ("old", "new", "message"),
     [
         ("s.mean", "s.maen", "base.yaml:7: there is no class or function statistics.maen; fix its name"),
         ('"@names"', '"@nmaes"', "base.yaml:8: the id nmaes is not defined; fix its name, or define it"),
@@ -48,8 +48,8 @@ def raised(folder, text, ask, overlay=None):
         ("+ 1", "+", "base.yaml:5: $@number + cannot be evaluated (invalid syntax"),
     ],
 )
-def test_an_error_is_reported_with_its_line(old, new, told, tmp_path):
-    assert raised(tmp_path, BASE.replace(old, new), "part").startswith(told)
+def test_an_error_is_reported_with_its_line(old, new, message, tmp_path):
+    assert raised(tmp_path, BASE.replace(old, new), "part").startswith(message)
 
 
 def test_the_overlay_that_brought_it_is_named(tmp_path):
@@ -68,7 +68,7 @@ def test_an_error_deep_in_what_runs_is_no_fault_of_the_yaml(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("a: [1\nb: 2\n", ":2: broken YAML: "),
         ("a: 1\n\tb: 2\n", ":2: broken YAML: "),
@@ -76,12 +76,12 @@ def test_an_error_deep_in_what_runs_is_no_fault_of_the_yaml(tmp_path):
         ("", ":1: holds nothing, not ids and values; write ID: VALUE"),
     ],
 )
-def test_what_is_no_mapping_is_refused_with_its_line(text, told, tmp_path):
+def test_a_file_that_is_not_a_mapping_is_refused_with_its_line(text, message, tmp_path):
     path = tmp_path / "a.yaml"
     path.write_text(text)
     with pytest.raises(InputError) as info:
         read_yaml(path)
-    assert str(info.value).startswith(f"{path}{told}")
+    assert str(info.value).startswith(f"{path}{message}")
     path.write_text("a: 1\n")
     assert read_yaml(path) == {"a": 1}
 

@@ -1,4 +1,4 @@
-"""Checkpoints: whole or not there, and told from damaged ones."""
+"""Checkpoints: whole or missing, and distinguished from damaged ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Settings of a run that goes on: what may change and what it does, and what is refused."""
+"""Settings of a resumed run: the changes that are allowed, with their effect, and those that are refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Settings of a run that goes on: what is refused, and what is taken and told."""
+"""Settings of a resumed run: changes that are refused, and those that are applied and reported."""
 
 from __future__ import annotations
 
