@@ -40,7 +40,8 @@ def config_files(bundle: Path, base: str, overlays: Sequence[str] = ()) -> list[
     files = [f"configs/{name}.yaml" for name in (base, *overlays)]
     for name, file in zip((base, *overlays), files, strict=True):
         if not (bundle / file).is_file() or (name != base and _is_whole(bundle / file)):
-            known = sorted(path.stem for path in (bundle / "configs").glob("*.yaml") if not _is_whole(path))
+            found = filter(Path.is_file, (bundle / "configs").glob("*.yaml"))
+            known = sorted(path.stem for path in found if not _is_whole(path))
             raise InputError(f"overlay {name}: {bundle.name} has no such overlay; {nearest(name, known)}")
     return files
 

@@ -75,7 +75,7 @@ def compose(
             known = limits(bundle)
             grouped(parser.get())
             for name, value in settings.items():
-                check_kind(name, parser[name], value, known)
+                check_kind(name, parser[name], value, known, f"--set {name}")
             parser.update({**(paths or {}), **settings})
             parser.parse(True)
         except InputError:
@@ -135,9 +135,9 @@ def check_files(bundle: Path, files: Sequence[str]) -> None:
         for name, value in content.items():
             fault = _part_for_all(name, base.get(name), value) or (base and _misspelt(name, base, bundle, files))
             try:
-                check_kind(name, base.get(name), value, known)
+                check_kind(name, base.get(name), value, known, where=name)
             except InputError as error:
-                fault = f"{str(error).removeprefix('--set ')}; fix this line"
+                fault = f"{error}; fix this line"
             if fault:
                 identity = name.replace("#", "::").lstrip("+")
                 raise InputError(f"{next(e.place for e in entries(path) if e.id == identity)}: {fault}")

@@ -116,7 +116,7 @@ def limits(bundle: Path) -> dict[str, Limit]:
     Raises InputError, with file and line, for a limit that cannot be read, or that differs from one in another file.
     """
     found: dict[str, Limit] = {}
-    for path in sorted((bundle / "configs").rglob("*.yaml")):
+    for path in filter(Path.is_file, sorted((bundle / "configs").rglob("*.yaml"))):
         group = ""
         for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
             if is_heading(heading := line.split(":")[0]):

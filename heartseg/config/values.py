@@ -43,23 +43,23 @@ class Limit(NamedTuple):
 Limits = Mapping[str, Limit]
 
 
-def check_kind(name: str, old: Any, value: Any, limits: Limits) -> None:
+def check_kind(name: str, old: Any, value: Any, limits: Limits, where: str) -> None:
     """Refuse a value of another kind than the one it replaces; expressions are not checked.
 
-    Raises InputError, one line that names the knob and shows a value that is accepted.
+    Raises InputError, one line that begins with ``where`` and shows a value that is accepted.
     """
     if _is_expression(value):
         return
     if name in (*PATHS, "device") and not isinstance(value, str) and (value is not None or old is not None):
         example = "cpu" if name == "device" else "some/path"
-        raise InputError(f"--set {name}: {value!r} is not text, as in {name}={example}")
+        raise InputError(f"{where}: {value!r} is not text, as in {name}={example}")
     if name == MINUTES and value is not None and (not is_number(value) or value <= 0 or not math.isfinite(value)):
-        raise InputError(f"--set {name}: {value!r} is not a number of minutes, as in {name}=30")
+        raise InputError(f"{where}: {value!r} is not a number of minutes, as in {name}=30")
     if old is None or _is_expression(old):
         return
     if fault := _fault(name, old, value, limits):
         shown = "null" if value is None else repr(value)
-        raise InputError(f"--set {name}: {shown} is not {fault}, as in {name}={old}")
+        raise InputError(f"{where}: {shown} is not {fault}, as in {name}={old}")
 
 
 def check_number(name: str, value: Any, limits: Limits) -> str | None:

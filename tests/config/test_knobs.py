@@ -142,6 +142,11 @@ def test_limits_stand_in_comments(comment: str, limit: Limit | str | None, folde
         assert limits(folder) == (rate | {"steps": limit} if limit else rate)
 
 
+def test_a_folder_with_the_name_of_a_configuration_has_no_limits(folder: Path) -> None:
+    (folder / "configs" / "old.yaml").mkdir()
+    assert limits(folder) == {"rate": Limit(positive=True, share=True)}
+
+
 def test_a_knob_has_one_limit_in_all_files(folder: Path) -> None:
     path = folder / "configs" / "b.yaml"
     path.write_text("_free_: of an overlay\nrate: 3  # [> 0]\n")
